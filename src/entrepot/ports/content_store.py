@@ -1,0 +1,100 @@
+"""The content store: bytes under their digest, and uploads that are not yet visible.
+
+Lifecycle words are containerd's: an *ingest* is an upload's bytes on their way in; `commit`
+makes them content. The store knows digests and ingest ids, never repositories or tags:
+who may read what is the metadata store's truth.
+
+A driver proves itself against `entrepot.testing.ContentStoreSuite`.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Protocol
+
+from entrepot.oci.digest import Digest
+from entrepot.ports.delivery import Delivery
+
+
+class Ingest(Protocol):
+    """The bytes of one upload, addressed by the upload's id; invisible until committed.
+
+    At most one append or commit runs at a time, over all processes that share the store;
+    the second raises UploadBusy. Every method raises BlobUploadUnknown once the ingest has
+    been committed or aborted, and StoreFull when no space is left (what had been stored
+    before the failed append stays, and can be resumed).
+    """
+
+    async def offset(self) -> int:
+        """Return the number of bytes stored so far, also those of an append cut short."""
+        ...
+
+    async def append(self, chunks: AsyncIterable[bytes], *, at: int | None = None) -> int:
+        """Store chunks behind what is there, hashing them on the way; return the new offset.
+
+        Memory is constant: the source is read no faster than bytes are stored. With `at`,
+        raise UploadOutOfOrder (carrying the offset) unless it equals the present offset;
+        this is checked under the same lock as the write. If the source raises, what arrived
+        before stays stored and the error goes on to the caller.
+        """
+        ...
+
+    async def commit(self, digest: Digest) -> int:
+        """Verify the bytes against `digest`, make them content, and return their size.
+
+        Raise DigestInvalid if they differ (the ingest is then gone: those bytes are useless).
+        When the content exists already the ingest is dropped and the content kept.
+        A crash at any point leaves either the open ingest or whole content, never a part.
+        """
+        ...
+
+    async def abort(self) -> None:
+        """Drop the bytes."""
+        ...
+
+
+class ContentStore(Protocol):
+    """Content by digest. Content is immutable: the same digest is always the same bytes."""
+
+    async def size(self, digest: Digest) -> int:
+        """Return the content's size in bytes. Raise BlobUnknown if absent."""
+        ...
+
+    async def open(self, digest: Digest, offset: int = 0, length: int | None = None) -> Delivery:
+        """Return a delivery of `length` bytes from `offset` (to the end by default).
+
+        The caller has checked the range against `size`. Raise BlobUnknown if absent.
+        """
+        ...
+
+    async def read(self, digest: Digest, limit: int) -> bytes:
+        """Return small content whole. Raise BlobUnknown if absent, SizeInvalid above `limit`."""
+        ...
+
+    async def put(self, digest: Digest, content: bytes) -> None:
+        """Store small content (a manifest) whole. Raise DigestInvalid if it does not match."""
+        ...
+
+    async def delete(self, digest: Digest) -> None:
+        """Remove content. Deliveries already opened stay readable. Raise BlobUnknown if absent."""
+        ...
+
+    async def ingest(
+        self, upload: str, *, algorithm: str = "sha256", create: bool = False
+    ) -> Ingest:
+        """Return the ingest of an upload id (`[0-9a-zA-Z_-]{1,64}`).
+
+        With `create`, start it empty, to be hashed with `algorithm`. Otherwise raise
+        BlobUploadUnknown if there is none.
+        """
+        ...
+
+
+class CanEnumerate(Protocol):
+    """A store whose content and ingests can be listed, for scrubbing and housekeeping."""
+
+    def digests(self) -> AsyncIterator[Digest]:
+        """Yield every digest held, in no particular order."""
+        ...
+
+    def ingests(self) -> AsyncIterator[tuple[str, float]]:
+        """Yield (upload id, time of the last write in Unix seconds) of every open ingest."""
+        ...
