@@ -1,0 +1,144 @@
+"""All connections of one worker: accepting, time limits, and an orderly end."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from typing import Final, Protocol
+
+from entrepot.server.limits import Limits
+from entrepot.web.message import Application, Request, Response
+
+FOREVER: Final = float("inf")
+SWEEP_INTERVAL: Final = 1.0
+
+
+class Connection(Protocol):
+    """What the server needs of a connection, whatever protocol it speaks."""
+
+    deadline: float
+    """When `expire` is to be called, by the server's coarse clock (`Server.now`)."""
+
+    def expire(self) -> None:
+        """The deadline has passed: close, or set another one."""
+
+    def drain(self) -> None:
+        """Finish the requests in progress, take no further ones, then close."""
+
+    def abort(self) -> None:
+        """Close now."""
+
+
+class Observer(Protocol):
+    """Told once per request, after its response was sent or given up."""
+
+    def __call__(self, request: Request, response: Response, sent: int, seconds: float) -> None: ...
+
+
+class Server:
+    """Serves an application on sockets until stopped.
+
+    `refuse(status, message)` makes the response to what never became a request, or whose
+    handler failed; `observe` is told of every response.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        limits: Limits,
+        *,
+        refuse: Callable[[int, str], Response],
+        observe: Observer,
+    ) -> None:
+        self.app = app
+        self.limits = limits
+        self.refuse = refuse
+        self.observe = observe
+        self.connections: set[Connection] = set()
+        self.stopping = False
+        self.now = 0.0
+        self.date = ""
+        self._servers: list[asyncio.Server] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._empty: asyncio.Event = asyncio.Event()
+
+    async def start(
+        self, sockets: Iterable[socket.socket], tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Accept connections on bound, listening sockets."""
+        from entrepot.server.http1 import Http1Connection
+
+        loop = asyncio.get_running_loop()
+        self._sweep()
+        for sock in sockets:
+            self._servers.append(
+                await loop.create_server(
+                    lambda: Http1Connection(self),
+                    sock=sock,
+                    ssl=tls,
+                    ssl_handshake_timeout=self.limits.header_timeout if tls else None,
+                )
+            )
+
+    async def stop(self, timeout: float) -> bool:
+        """Accept no more, let running requests end within `timeout` seconds, then close all.
+
+        Return whether every request ended by itself.
+        """
+        self.stopping = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self.connections):
+            connection.drain()
+        orderly = True
+        if self.connections:
+            self._empty.clear()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._empty.wait()
+            except TimeoutError:
+                orderly = False
+        for connection in list(self.connections):
+            connection.abort()
+        # Aborted handlers see their connection fail and end in the next turns of the loop.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        return orderly
+
+    def admit(self, connection: Connection) -> bool:
+        """Register a new connection; False if there are too many."""
+        if len(self.connections) >= self.limits.max_connections:
+            return False
+        self.connections.add(connection)
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """Drop a connection that is closed."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+
+    async def answer(self, request: Request) -> Response:
+        """Run the application; a fault in it becomes a 500, never a broken connection."""
+        try:
+            return await self.app(request)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            response = self.refuse(500, "the server failed to handle this request")
+            response.close = True
+            return response
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = now = loop.time()
+        self.date = f"Date: {formatdate(usegmt=True)}\r\n"
+        for connection in list(self.connections):
+            if connection.deadline < now:
+                with contextlib.suppress(Exception):
+                    connection.expire()
+        self._sweeper = loop.call_later(SWEEP_INTERVAL, self._sweep)

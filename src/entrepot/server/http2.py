@@ -1,0 +1,354 @@
+"""HTTP/2 on one connection (RFC 9113): many requests at once, framed by h2."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.exceptions import H2Error, ProtocolError, StreamClosedError
+from h2.settings import SettingCodes
+
+from entrepot.ports.delivery import File, Follow, Inline, Redirect, Stream
+from entrepot.server.body import ReceivedBody
+from entrepot.server.connections import FOREVER, Server
+from entrepot.server.files import open_file, read_blocks
+from entrepot.web.message import EmptyBody, Headers, Request, Response
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+CONNECTION_WINDOW: Final = 16 * 1024 * 1024
+STREAM_WINDOW: Final = 1024 * 1024
+MAX_STREAMS: Final = 128
+MAX_RESETS: Final = 500
+"""Streams a client may open and reset on one connection (the rapid-reset attack)."""
+
+FLUSH: Final = 256 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One stream: a request, its body as it arrives, and the response on its way."""
+
+    id: int
+    body: ReceivedBody | None = None
+    window: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    sent: int = 0
+    lost: bool = False
+
+
+class Http2Connection(asyncio.Protocol):
+    """One client connection with any number of exchanges."""
+
+    def __init__(self, server: Server) -> None:
+        self.deadline = FOREVER
+        self._server = server
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._client = ""
+        self._secure = False
+        self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding="latin-1"))
+        self._exchanges: dict[int, Exchange] = {}
+        self._resets = 0
+        self._progress = 0
+        self._seen = -1
+        self._draining = False
+        self._lost = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    # ── asyncio.Protocol ─────────────────────────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._secure = transport.get_extra_info("ssl_object") is not None
+        peer = transport.get_extra_info("peername")
+        self._client = peer[0] if isinstance(peer, tuple) else ""
+        self._server.admit(self)
+        self._h2.update_settings(
+            {
+                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+                SettingCodes.MAX_HEADER_LIST_SIZE: self._server.limits.max_header_bytes,
+            }
+        )
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(CONNECTION_WINDOW)
+        self._flush()
+        self.deadline = self._server.now + self._server.limits.idle_timeout
+
+    def data_received(self, data: bytes) -> None:
+        self._progress += len(data)
+        try:
+            for event in self._h2.receive_data(data):
+                self._on_event(event)
+        except ProtocolError:
+            # h2 has queued the GOAWAY that says why.
+            self._flush()
+            self._transport.close()
+            return
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._writable.set()
+        self._server.forget(self)
+        for exchange in list(self._exchanges.values()):
+            self._give_up(exchange)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # ── Connection, as the server sees it ────────────────────────────────────────────────────
+
+    def expire(self) -> None:
+        limits = self._server.limits
+        if self._progress == self._seen or not self._exchanges:
+            stalled = [e for e in self._exchanges.values() if e.body is None or e.body.waiting]
+            if len(stalled) == len(self._exchanges):
+                for exchange in stalled:
+                    self._give_up(exchange)
+                self.drain()
+        self._seen = self._progress
+        self.deadline = self._server.now + (
+            limits.body_timeout if self._exchanges else limits.idle_timeout
+        )
+
+    def drain(self) -> None:
+        if not self._draining and not self._lost:
+            self._draining = True
+            self._h2.close_connection()
+            self._flush()
+        if not self._exchanges:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    # ── receiving ────────────────────────────────────────────────────────────────────────────
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, DataReceived):
+            self._on_data(event)
+        elif isinstance(event, RequestReceived):
+            self._on_request(event)
+        elif isinstance(event, StreamEnded):
+            exchange = self._exchanges.get(event.stream_id)
+            if exchange is not None and exchange.body is not None:
+                exchange.body.finish()
+        elif isinstance(event, WindowUpdated):
+            affected = (
+                self._exchanges.values()
+                if event.stream_id == 0
+                else filter(None, [self._exchanges.get(event.stream_id)])
+            )
+            for exchange in affected:
+                exchange.window.set()
+        elif isinstance(event, StreamReset):
+            self._resets += 1
+            exchange = self._exchanges.get(event.stream_id)
+            if exchange is not None:
+                self._give_up(exchange)
+            if self._resets > MAX_RESETS:
+                self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+                self._flush()
+                self._transport.close()
+        elif isinstance(event, ConnectionTerminated):
+            self._draining = True
+            if not self._exchanges:
+                self._transport.close()
+
+    def _on_request(self, event: RequestReceived) -> None:
+        stream = event.stream_id
+        pseudo: dict[str, str] = {}
+        fields: list[tuple[str, str]] = []
+        for raw_name, raw_value in event.headers:
+            name, value = _text(raw_name), _text(raw_value)
+            if name.startswith(":"):
+                pseudo[name] = value
+            else:
+                fields.append((name, value))
+        headers = Headers(fields)
+        if headers.get("host") is None and ":authority" in pseudo:
+            fields.append(("host", pseudo[":authority"]))
+        exchange = Exchange(stream)
+        self._exchanges[stream] = exchange
+        body: ReceivedBody | EmptyBody = EmptyBody()
+        if event.stream_ended is None:
+            announced = headers.get("content-length")
+            exchange.body = body = ReceivedBody(
+                int(announced) if announced and announced.isdigit() else None,
+                on_start=_nothing,
+                on_full=_nothing,
+                on_read=lambda count: self._acknowledge(stream, count),
+            )
+        path, _, query = pseudo.get(":path", "").partition("?")
+        request = Request(
+            pseudo.get(":method", ""),
+            path,
+            query,
+            headers,
+            body,
+            self._client,
+            "https" if self._secure else "http",
+            "2",
+        )
+        exchange.task = asyncio.get_running_loop().create_task(self._handle(request, exchange))
+
+    def _on_data(self, event: DataReceived) -> None:
+        exchange = self._exchanges.get(event.stream_id)
+        padding = (event.flow_controlled_length or 0) - len(event.data or b"")
+        if exchange is None or exchange.body is None:
+            self._acknowledge(event.stream_id, event.flow_controlled_length or 0)
+            return
+        if padding:
+            self._acknowledge(event.stream_id, padding)
+        if event.data:
+            # The window is reopened only as the handler reads: that is the back-pressure.
+            exchange.body.feed(event.data)
+
+    def _acknowledge(self, stream: int, count: int) -> None:
+        if count and not self._lost:
+            try:
+                self._h2.acknowledge_received_data(count, stream)
+            except H2Error:
+                return
+            self._flush()
+
+    def _give_up(self, exchange: Exchange) -> None:
+        exchange.lost = True
+        exchange.window.set()
+        if exchange.body is not None:
+            exchange.body.fail("the client left in the middle of its body")
+
+    # ── handling and sending ─────────────────────────────────────────────────────────────────
+
+    async def _handle(self, request: Request, exchange: Exchange) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        response = await self._server.answer(request)
+        try:
+            await self._send(request, response, exchange)
+        except (OSError, ValueError, H2Error):
+            self._reset(exchange, ErrorCodes.INTERNAL_ERROR)
+        finally:
+            del self._exchanges[exchange.id]
+            self._server.observe(request, response, exchange.sent, loop.time() - started)
+        body = exchange.body
+        if body is not None:
+            body.discard()
+            if not body.complete:
+                self._reset(exchange, ErrorCodes.NO_ERROR)
+        if self._draining and not self._exchanges:
+            self._transport.close()
+
+    def _reset(self, exchange: Exchange, code: ErrorCodes) -> None:
+        if not self._lost and not exchange.lost:
+            try:
+                self._h2.reset_stream(exchange.id, code)
+            except H2Error:
+                return
+            self._flush()
+
+    async def _send(self, request: Request, response: Response, exchange: Exchange) -> None:
+        if self._lost or exchange.lost:
+            return
+        body = response.body
+        if isinstance(body, Redirect):
+            raise ValueError("a face renders redirects")
+        file = -1
+        if isinstance(body, File) and request.method != "HEAD":
+            try:
+                file = open_file(body.path)
+            except OSError:
+                response = self._server.refuse(500, "the content could not be read; try again")
+                body = cast(Inline, response.body)
+        try:
+            headers = [(":status", str(response.status))]
+            headers += [(name.lower(), value) for name, value in response.headers]
+            if body.length is not None and response.status != 204:
+                headers.append(("content-length", str(body.length)))
+            empty = request.method == "HEAD" or response.status in (204, 304) or body.length == 0
+            self._h2.send_headers(exchange.id, headers, end_stream=empty)
+            self._flush()
+            if not empty:
+                await self._send_body(exchange, _chunks(body, file))
+        finally:
+            if file >= 0:
+                os.close(file)
+
+    async def _send_body(self, exchange: Exchange, chunks: AsyncIterator[bytes]) -> None:
+        async for chunk in chunks:
+            view = memoryview(chunk)
+            while view:
+                room = await self._room(exchange)
+                part = view[: min(room, self._h2.max_outbound_frame_size)]
+                self._h2.send_data(exchange.id, bytes(part))
+                view = view[len(part) :]
+                exchange.sent += len(part)
+                self._progress += len(part)
+                if exchange.sent % FLUSH < len(part):
+                    self._flush()
+            self._flush()
+        self._h2.end_stream(exchange.id)
+        self._flush()
+
+    async def _room(self, exchange: Exchange) -> int:
+        """Wait until the client's window and the socket have room; return the window in bytes."""
+        while True:
+            if self._lost or exchange.lost:
+                raise ConnectionResetError("the client left")
+            if not self._writable.is_set():
+                self._flush()
+                await self._writable.wait()
+                continue
+            try:
+                room = self._h2.local_flow_control_window(exchange.id)
+            except StreamClosedError:
+                raise ConnectionResetError("the client closed the stream") from None
+            if room > 0:
+                return room
+            self._flush()
+            exchange.window.clear()
+            await exchange.window.wait()
+
+    def _flush(self) -> None:
+        data = self._h2.data_to_send()
+        if data and not self._lost:
+            self._transport.write(data)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")
+
+
+async def _chunks(body: Inline | File | Stream | Follow, file: int) -> AsyncIterator[bytes]:
+    if isinstance(body, Inline):
+        yield body.content
+        return
+    if isinstance(body, File):
+        chunks = read_blocks(file, body.offset, body.length)
+    elif isinstance(body, Follow):
+        chunks = body.spool.read(body.offset, body.length)
+    else:
+        chunks = body.chunks
+    async for chunk in chunks:
+        yield chunk
