@@ -17,6 +17,7 @@ words (an HTTP status in `web/v2/errors.py`, an exit code in `cli/`); nothing el
     ├── NameInvalid             NAME_INVALID
     ├── NameUnknown             NAME_UNKNOWN
     ├── TagInvalid              TAG_INVALID
+    │   └── TooManyTags             more `?tag=` parameters than one push may carry
     ├── SizeInvalid             SIZE_INVALID
     ├── RangeInvalid            RANGE_INVALID
     ├── PaginationNumberInvalid PAGINATION_NUMBER_INVALID
@@ -99,6 +100,10 @@ class NameUnknown(RegistryError):
 
 class TagInvalid(RegistryError):
     code = "TAG_INVALID"
+
+
+class TooManyTags(TagInvalid):
+    """The URI names more tags than one push may set; the spec's answer to that is 414."""
 
 
 class SizeInvalid(RegistryError):

@@ -8,7 +8,7 @@ A driver proves itself against `entrepot.testing.ContentStoreSuite`.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from entrepot.oci.digest import Digest
 from entrepot.ports.delivery import Delivery
@@ -88,6 +88,7 @@ class ContentStore(Protocol):
         ...
 
 
+@runtime_checkable
 class CanEnumerate(Protocol):
     """A store whose content and ingests can be listed, for scrubbing and housekeeping."""
 

@@ -5,30 +5,24 @@ Responses to pipelined requests leave in order, one request is handled at a time
 """
 
 import asyncio
-import os
-import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
 from enum import Enum, auto
 from typing import Final, cast
 
 import httptools
 
-from entrepot.ports.delivery import File, Follow, Inline, Redirect, Stream
+from entrepot.ports.delivery import Inline
 from entrepot.server.body import LOW_WATER, ReceivedBody
 from entrepot.server.connections import FOREVER, Server
-from entrepot.server.files import open_file, read_blocks
+from entrepot.server.http1_writer import Http1Writer
 from entrepot.server.http2 import PREFACE, Http2Connection
-from entrepot.server.sendfile import FileTransfer
-from entrepot.server.status import STATUS_LINES
-from entrepot.web.message import EmptyBody, Headers, Request, Response
+from entrepot.web.message import EmptyBody, Headers, Request
 
 LINGER: Final = 2.0
 """Seconds in which a refused body is still received, so that the client reads why."""
 
 NO_BODY: Final = EmptyBody()
-NO_CONTENT: Final = frozenset({204, 304})
 
 
 class Phase(Enum):
@@ -62,13 +56,8 @@ class Http1Connection(asyncio.Protocol):
         self._waiting: deque[tuple[Request, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._reading = True
-        self._lost = False
         self._draining = False
-        self._write_waiter: asyncio.Future[None] | None = None
-        self._write_paused = False
-        self._duplicate: socket.socket | None = None
-        self._transfer: FileTransfer | None = None
-        self._written = 0
+        self._writer: Http1Writer = cast(Http1Writer, None)
         self._progress = -1
 
     # ── asyncio.Protocol ─────────────────────────────────────────────────────────────────────
@@ -77,6 +66,7 @@ class Http1Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         secure = transport.get_extra_info("ssl_object")
         self._tls = secure is not None
+        self._writer = Http1Writer(self._transport, tls=self._tls, on_body=self._start_sending)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
         if not self._server.admit(self):
@@ -109,25 +99,17 @@ class Http1Connection(asyncio.Protocol):
         return self._task is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = True
         self._server.forget(self)
         if self._receiving is not None:
             self._receiving.fail("the client left in the middle of its body")
-        if self._write_waiter is not None and not self._write_waiter.done():
-            self._write_waiter.set_exception(ConnectionResetError("the client left"))
-        if self._transfer is not None:
-            self._transfer.abort()
-        elif self._duplicate is not None:
-            self._duplicate.close()
+        self._writer.lose()
         self._waiting.clear()
 
     def pause_writing(self) -> None:
-        self._write_paused = True
+        self._writer.pause()
 
     def resume_writing(self) -> None:
-        self._write_paused = False
-        if self._write_waiter is not None and not self._write_waiter.done():
-            self._write_waiter.set_result(None)
+        self._writer.resume()
 
     # ── Connection, as the server sees it ────────────────────────────────────────────────────
 
@@ -138,7 +120,7 @@ class Http1Connection(asyncio.Protocol):
             if body is not None and body.waiting:
                 body.fail(f"no bytes for {self._server.limits.body_timeout:g} s")
         elif self._phase is Phase.SENDING:
-            progress = self._sent_so_far()
+            progress = self._writer.sent
             if progress == self._progress:
                 self.abort()
             self._progress = progress
@@ -260,7 +242,7 @@ class Http1Connection(asyncio.Protocol):
             self._receiving = None
 
     def _continue(self) -> None:
-        if not self._lost:
+        if not self._writer.lost:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _touch(self) -> None:
@@ -268,12 +250,12 @@ class Http1Connection(asyncio.Protocol):
             self.deadline = self._server.now + self._server.limits.body_timeout
 
     def _pause_reading(self) -> None:
-        if self._reading and not self._lost:
+        if self._reading and not self._writer.lost:
             self._reading = False
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if not self._reading and not self._lost:
+        if not self._reading and not self._writer.lost:
             self._reading = True
             self._transport.resume_reading()
 
@@ -297,35 +279,42 @@ class Http1Connection(asyncio.Protocol):
     async def _handle(self, request: Request, keep_alive: bool) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        self._written = 0
         response = await self._server.answer(request)
         body = request.body
         unread = isinstance(body, ReceivedBody) and not body.complete
         keep_alive = keep_alive and not (
             unread or response.close or self._draining or self._server.stopping
         )
+        date = self._server.date
         try:
-            await self._send(request, response, keep_alive)
+            try:
+                closing = await self._writer.send(request, response, date, close=not keep_alive)
+            except FileNotFoundError:
+                # Nothing has been sent yet: the content went between look-up and opening.
+                response = self._server.refuse(404, "the content has just been deleted")
+                closing = await self._writer.send(request, response, date, close=not keep_alive)
         except (OSError, ValueError):
             # The client left, the file ended early, or the response is no valid one: what was
             # announced cannot be kept, and a broken connection is the only honest answer.
-            keep_alive = False
+            closing = True
             self.abort()
         finally:
-            self._transfer = None
-            self._server.observe(request, response, self._sent_so_far(), loop.time() - started)
+            self._server.observe(request, response, self._writer.sent, loop.time() - started)
         self._task = None
         if isinstance(body, ReceivedBody):
             body.discard()
-        self._next(keep_alive, unread)
+        self._next(closing, unread)
 
-    def _next(self, keep_alive: bool, unread: bool) -> None:
+    def _start_sending(self) -> None:
+        self._phase = Phase.SENDING
+        self._progress = -1
+        self.deadline = self._server.now + self._server.limits.body_timeout
+
+    def _next(self, closing: bool, unread: bool) -> None:
         """Go on with a waiting request, wait for another one, or end the connection."""
-        if self._lost:
-            if self._duplicate is not None:
-                self._duplicate.close()
+        if self._writer.lost:
             return
-        if not keep_alive:
+        if closing:
             self._end(linger=unread)
         elif self._waiting:
             self._begin(*self._waiting.popleft())
@@ -353,7 +342,8 @@ class Http1Connection(asyncio.Protocol):
             return
         response = self._server.refuse(status, message)
         content = response.body.content if isinstance(response.body, Inline) else b""
-        self._transport.write(self._head(response, len(content), close=True) + content)
+        head = self._writer.head(response, len(content), self._server.date, close=True)
+        self._transport.write(head + content)
         self._server.observe(Request("", "", "", Headers()), response, len(content), 0.0)
         self._end(linger=True)
 
@@ -367,127 +357,6 @@ class Http1Connection(asyncio.Protocol):
         successor.connection_made(self._transport)
         if data:
             successor.data_received(data)
-
-    # ── sending ──────────────────────────────────────────────────────────────────────────────
-
-    async def _send(self, request: Request, response: Response, keep_alive: bool) -> None:
-        if self._lost:
-            raise ConnectionResetError("the client left")
-        body = response.body
-        close = not keep_alive
-        only_head = request.method == "HEAD" or response.status in NO_CONTENT
-        if isinstance(body, Inline):
-            head = self._head(response, body.length, close=close)
-            self._written = 0 if only_head else body.length
-            self._transport.write(head if only_head else head + body.content)
-        elif isinstance(body, Redirect):
-            raise ValueError("a face renders redirects")
-        elif only_head:
-            self._transport.write(self._head(response, body.length, close=close))
-        elif isinstance(body, File):
-            try:
-                file = open_file(body.path)
-            except OSError:
-                gone = self._server.refuse(500, "the content could not be read; try again")
-                await self._send(request, gone, keep_alive)
-                return
-            try:
-                await self._send_file(response, body, file, close=close)
-            finally:
-                os.close(file)
-            return
-        else:
-            await self._send_stream(request, response, body, close=close)
-            return
-        if self._write_paused:
-            await self._drained()
-
-    async def _send_file(self, response: Response, body: File, file: int, *, close: bool) -> None:
-        head = self._head(response, body.length, close=close)
-        self._start_sending()
-        if self._tls:
-            self._transport.write(head)
-            await self._write_all(read_blocks(file, body.offset, body.length))
-            return
-        while self._transport.get_write_buffer_size():
-            await asyncio.sleep(0)
-            if self._lost:
-                raise ConnectionResetError("the client left")
-        sock = self._own_socket()
-        if sock.send(head, socket.MSG_MORE) != len(head):
-            raise OSError("the socket took no whole header")
-        self._transfer = FileTransfer(sock, file, body.offset, body.length)
-        await self._transfer.run()
-
-    async def _send_stream(
-        self, request: Request, response: Response, body: Stream | Follow, *, close: bool
-    ) -> None:
-        chunked = body.length is None and request.version == "1.1"
-        head = self._head(
-            response, body.length, close=close or (body.length is None and not chunked)
-        )
-        self._start_sending()
-        self._transport.write(head)
-        chunks = (
-            body.spool.read(body.offset, body.length) if isinstance(body, Follow) else body.chunks
-        )
-        await self._write_all(_framed(chunks) if chunked else chunks)
-        if body.length is not None and self._written != body.length:
-            raise OSError("the content ended early")
-        if body.length is None and not chunked:
-            self._transport.close()
-
-    async def _write_all(self, chunks: AsyncIterator[bytes]) -> None:
-        async for chunk in chunks:
-            if self._lost:
-                raise ConnectionResetError("the client left")
-            self._written += len(chunk)
-            self._transport.write(chunk)
-            if self._write_paused:
-                await self._drained()
-
-    async def _drained(self) -> None:
-        self._write_waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._write_waiter
-        finally:
-            self._write_waiter = None
-
-    def _start_sending(self) -> None:
-        self._phase = Phase.SENDING
-        self._progress = -1
-        self.deadline = self._server.now + self._server.limits.body_timeout
-
-    def _sent_so_far(self) -> int:
-        if self._transfer is not None:
-            return self._transfer.sent
-        if self._phase is Phase.SENDING and not self._lost:
-            return max(0, self._written - self._transport.get_write_buffer_size())
-        return self._written
-
-    def _own_socket(self) -> socket.socket:
-        """Return a duplicate of the connection's socket that we may wait on ourselves."""
-        if self._duplicate is None:
-            shared = self._transport.get_extra_info("socket")
-            self._duplicate = socket.socket(fileno=os.dup(shared.fileno()))
-            self._duplicate.setblocking(False)
-        return self._duplicate
-
-    def _head(self, response: Response, length: int | None, *, close: bool) -> bytes:
-        lines = [STATUS_LINES[response.status], self._server.date]
-        lines += [f"{name}: {value}\r\n" for name, value in response.headers]
-        if response.status == 204:
-            pass
-        elif length is not None:
-            lines.append(f"Content-Length: {length}\r\n")
-        elif not close:
-            lines.append("Transfer-Encoding: chunked\r\n")
-        if close:
-            lines.append("Connection: close\r\n")
-        head = "".join(lines)
-        if head.count("\n") != len(lines) or head.count("\r") != len(lines):
-            raise ValueError("a response header holds a line break")
-        return (head + "\r\n").encode("latin-1")
 
 
 class _Refused(Exception):
@@ -512,10 +381,3 @@ def _target(url: bytes) -> tuple[str, str]:
         text = (rest[slash:] if slash >= 0 else "/") if scheme else text
     path, _, query = text.partition("?")
     return path, query
-
-
-async def _framed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for chunk in chunks:
-        if chunk:
-            yield b"%x\r\n%b\r\n" % (len(chunk), chunk)
-    yield b"0\r\n\r\n"

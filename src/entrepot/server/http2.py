@@ -19,12 +19,12 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import H2Error, ProtocolError, StreamClosedError
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
-from entrepot.ports.delivery import File, Follow, Inline, Redirect, Stream
+from entrepot.ports.delivery import File, Inline, Redirect
 from entrepot.server.body import ReceivedBody
 from entrepot.server.connections import FOREVER, Server
-from entrepot.server.files import open_file, read_blocks
+from entrepot.web.chunks import chunks_of, open_file, read_blocks
 from entrepot.web.message import EmptyBody, Headers, Request, Response
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -76,12 +76,13 @@ class Http2Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
         self._server.admit(self)
-        self._h2.update_settings(
-            {
+        self._h2.local_settings = Settings(
+            client=False,
+            initial_values={
                 SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
                 SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
                 SettingCodes.MAX_HEADER_LIST_SIZE: self._server.limits.max_header_bytes,
-            }
+            },
         )
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW)
@@ -274,8 +275,8 @@ class Http2Connection(asyncio.Protocol):
         if isinstance(body, File) and request.method != "HEAD":
             try:
                 file = open_file(body.path)
-            except OSError:
-                response = self._server.refuse(500, "the content could not be read; try again")
+            except FileNotFoundError:
+                response = self._server.refuse(404, "the content has just been deleted")
                 body = cast(Inline, response.body)
         try:
             headers = [(":status", str(response.status))]
@@ -286,7 +287,12 @@ class Http2Connection(asyncio.Protocol):
             self._h2.send_headers(exchange.id, headers, end_stream=empty)
             self._flush()
             if not empty:
-                await self._send_body(exchange, _chunks(body, file))
+                chunks = (
+                    read_blocks(file, body.offset, body.length)
+                    if isinstance(body, File)
+                    else chunks_of(body)
+                )
+                await self._send_body(exchange, chunks)
         finally:
             if file >= 0:
                 os.close(file)
@@ -338,17 +344,3 @@ def _nothing() -> None:
 
 def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("latin-1")
-
-
-async def _chunks(body: Inline | File | Stream | Follow, file: int) -> AsyncIterator[bytes]:
-    if isinstance(body, Inline):
-        yield body.content
-        return
-    if isinstance(body, File):
-        chunks = read_blocks(file, body.offset, body.length)
-    elif isinstance(body, Follow):
-        chunks = body.spool.read(body.offset, body.length)
-    else:
-        chunks = body.chunks
-    async for chunk in chunks:
-        yield chunk

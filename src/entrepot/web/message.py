@@ -76,7 +76,8 @@ class Request:
     """One HTTP request.
 
     `path` is as received (percent-encoding untouched); `query` is without the `?`.
-    `client` is the peer's address, empty on a UNIX socket. `id` names the request in logs.
+    `client` is the peer's address, empty on a UNIX socket. `id` names the request in logs,
+    `handler` in metrics (empty where no handler was found).
     """
 
     method: str
@@ -88,6 +89,7 @@ class Request:
     scheme: str = "http"
     version: str = "1.1"
     id: str = ""
+    handler: str = ""
 
     def parameters(self) -> list[tuple[str, str]]:
         """Return the query's parameters in order, blanks kept."""

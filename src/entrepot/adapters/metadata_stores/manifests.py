@@ -1,0 +1,183 @@
+"""Manifests: what they need, what names them, and what refers to them."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from entrepot.adapters.metadata_stores import catalog, outbox, rows, sql, tags
+from entrepot.adapters.metadata_stores.database import Conflict, Database, Transaction, Value
+from entrepot.oci.digest import Digest
+from entrepot.oci.errors import ManifestBlobUnknown, ManifestUnknown
+from entrepot.oci.reference import RepositoryName, Tag
+from entrepot.ports.metadata_store import ManifestPush, ManifestRecord
+
+
+class SqlManifests:
+    """Manifests and their references, over a SQL database.
+
+    Events: `manifest.push` where the manifest is new to the repository, then `tag.set` for
+    each tag that is new or moves, so a push that changes nothing is silent; `tag.delete` for
+    each tag of a deleted manifest, then `manifest.delete`.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, repository: RepositoryName, reference: Tag | Digest) -> ManifestRecord:
+        if isinstance(reference, Digest):
+            row = await self._database.fetch_one(
+                sql.FIND_MANIFEST_BY_DIGEST, repository=repository, digest=str(reference)
+            )
+        else:
+            row = await self._database.fetch_one(
+                sql.FIND_MANIFEST_BY_TAG, repository=repository, tag=reference
+            )
+        if row is None:
+            await catalog.require(self._database, repository)
+            raise _unknown(repository, reference)
+        return rows.manifest_record(row)
+
+    async def push(
+        self, repository: RepositoryName, push: ManifestPush, *, actor: str, at: float
+    ) -> None:
+        await self._database.write(_push, repository, push, actor, at)
+
+    async def delete(
+        self, repository: RepositoryName, digest: Digest, *, actor: str, at: float
+    ) -> None:
+        await self._database.write(_delete, repository, digest, actor, at)
+
+    async def referrers(
+        self,
+        repository: RepositoryName,
+        subject: Digest,
+        *,
+        artifact_type: str | None = None,
+        after: Digest | None = None,
+        limit: int,
+    ) -> Sequence[ManifestRecord]:
+        place: dict[str, Value] = {
+            "repository": repository,
+            "subject": str(subject),
+            "after": str(after) if after else "",
+            "limit": limit,
+        }
+        if artifact_type is None:
+            found = await self._database.fetch_all(sql.LIST_REFERRERS, **place)
+        else:
+            found = await self._database.fetch_all(
+                sql.LIST_REFERRERS_OF_TYPE, artifact_type=artifact_type, **place
+            )
+        return [
+            replace(rows.manifest_record(row[:-1]), annotations=json.loads(row[-1]))
+            for row in found
+        ]
+
+
+async def _push(
+    tx: Transaction, repository: RepositoryName, push: ManifestPush, actor: str, at: float
+) -> None:
+    digest = push.record.digest
+    home = await catalog.ensure(tx, repository, at)
+    held = await tx.fetch_one(sql.HOLD_MANIFEST, repository=home, digest=str(digest))
+    if held is None:
+        await _insert(tx, home, push.record, at)
+    blobs, children = _texts(push.blobs), _texts(push.manifests)
+    await _require(tx, home, blobs, children if push.require_manifests else [])
+    if held is None:
+        await _refer(tx, home, digest, blobs, children)
+        await outbox.record(tx, "manifest.push", repository, digest, actor=actor, at=at)
+    for tag in sorted(set(push.tags)):
+        await tags.point(tx, home, repository, tag, digest, actor, at)
+
+
+async def _insert(tx: Transaction, home: int, record: ManifestRecord, at: float) -> None:
+    digest = str(record.digest)
+    await tx.fetch_one(sql.LINK_CONTENT, digest=digest, size=record.size, at=at)
+    created = await tx.fetch_one(
+        sql.INSERT_MANIFEST,
+        repository=home,
+        digest=digest,
+        media_type=record.media_type,
+        artifact_type=record.artifact_type,
+        size=record.size,
+        subject=str(record.subject) if record.subject else None,
+        at=at,
+        annotations=json.dumps(dict(record.annotations)),
+    )
+    if created is None:  # another has just pushed it
+        raise Conflict
+
+
+async def _require(tx: Transaction, home: int, blobs: list[str], manifests: list[str]) -> None:
+    """Hold the blob links a manifest needs, and look for the manifests it needs."""
+    present: set[str] = set()
+    for statement, digests in (
+        (sql.LOCK_BLOB_LINKS, blobs),
+        (sql.LIST_PRESENT_MANIFESTS, manifests),
+    ):
+        if digests:
+            found = await tx.fetch_all(statement, repository=home, digests=tx.elements(digests))
+            present.update(digest for (digest,) in found)
+    missing = [digest for digest in blobs + manifests if digest not in present]
+    if missing:
+        raise ManifestBlobUnknown(
+            f"the manifest needs {', '.join(missing)}, not in the repository; push first",
+            detail={"digests": missing},
+        )
+
+
+async def _refer(
+    tx: Transaction, home: int, digest: Digest, blobs: list[str], children: list[str]
+) -> None:
+    """Record what a new manifest needs, and count it."""
+    for kind, digests in (("blob", blobs), ("manifest", children)):
+        if digests:
+            await tx.execute(
+                sql.INSERT_MANIFEST_REFERENCES,
+                repository=home,
+                manifest=str(digest),
+                kind=kind,
+                digests=tx.elements(digests),
+            )
+    if blobs:
+        await tx.execute(sql.ADD_REFERENCES, repository=home, digests=tx.elements(blobs))
+
+
+async def _delete(
+    tx: Transaction, repository: RepositoryName, digest: Digest, actor: str, at: float
+) -> None:
+    home = await catalog.require(tx, repository)
+    key = str(digest)
+    if not await tx.fetch_one(sql.FIND_MANIFEST_BY_DIGEST, repository=repository, digest=key):
+        raise _unknown(repository, digest)
+    await tx.execute(sql.UNLINK_CONTENT, given_digest=key)
+    if await tx.fetch_one(sql.LOCK_MANIFEST, repository=home, digest=key) is None:
+        raise Conflict  # another has just deleted it
+    await _release(tx, home, key)
+    names = await tx.fetch_all(sql.DELETE_TAGS_OF_MANIFEST, repository=home, digest=key)
+    for name in sorted(name for (name,) in names):
+        await tags.note_deleted(tx, home, repository, Tag(name), digest, actor, at)
+    await tx.execute(sql.DELETE_MANIFEST, repository=home, digest=key)
+    await outbox.record(tx, "manifest.delete", repository, digest, actor=actor, at=at)
+
+
+async def _release(tx: Transaction, home: int, manifest: str) -> None:
+    """Forget what a manifest needed, and count it out."""
+    found = await tx.fetch_all(sql.LIST_MANIFEST_BLOBS, repository=home, manifest=manifest)
+    if found:
+        blobs = tx.elements([digest for (digest,) in found])
+        await tx.fetch_all(sql.LOCK_BLOB_LINKS, repository=home, digests=blobs)
+        await tx.execute(sql.DROP_REFERENCES, repository=home, digests=blobs)
+    await tx.execute(sql.DELETE_MANIFEST_REFERENCES, repository=home, manifest=manifest)
+
+
+def _texts(digests: Iterable[Digest]) -> list[str]:
+    return sorted({str(digest) for digest in digests})
+
+
+def _unknown(repository: RepositoryName, reference: Tag | Digest) -> ManifestUnknown:
+    return ManifestUnknown(
+        f"repository {repository} has no manifest {reference}",
+        detail={"name": repository, "reference": str(reference)},
+    )

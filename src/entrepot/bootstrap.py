@@ -1,0 +1,255 @@
+"""The composition root: Settings in, a running server out. The only place that knows both
+services and adapters."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import secrets
+import shutil
+import signal
+import ssl
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+
+from entrepot import __version__, logs
+from entrepot.adapters.metadata_stores.migrate import migrate
+from entrepot.adapters.metadata_stores.sql import SqlMetadataStore
+from entrepot.config import Settings
+from entrepot.plugins import load
+from entrepot.ports.clock import Clock
+from entrepot.ports.content_store import ContentStore
+from entrepot.ports.metadata_store import MetadataStore
+from entrepot.server.connections import Server
+from entrepot.server.limits import Limits
+from entrepot.server.listener import Listener, listen
+from entrepot.server.tls import tls_context
+from entrepot.server.workers import Supervisor
+from entrepot.services.blobs import Blobs
+from entrepot.services.catalog import Catalog
+from entrepot.services.gates import Gates, deletes_switched_off
+from entrepot.services.housekeeping import Housekeeping
+from entrepot.services.manifests import Manifests
+from entrepot.services.referrers import Referrers
+from entrepot.services.registry import Registry
+from entrepot.services.tags import Tags
+from entrepot.services.uploads import Uploads
+from entrepot.web import metrics
+from entrepot.web.app import WebApplication
+from entrepot.web.message import Request
+from entrepot.web.v2 import errors
+from entrepot.web.v2.api import Api, Options
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+HOUSEKEEPING_INTERVAL: Final = 300.0
+EVENT_EXPIRY: Final = 7 * 86400.0
+CUT_GRACE: Final = 5.0
+"""Seconds a worker has, after the shutdown timeout, to close what it cut."""
+
+
+def serve(settings: Settings) -> int:
+    """Run the server until SIGTERM or SIGINT; return the exit code.
+
+    Raise ListenError, CertificateError, or what opening the stores raises.
+    """
+    logs.configure(settings.log)
+    log = logs.get_logger("server")
+    workers = settings.server.worker_count(len(os.sched_getaffinity(0)))
+    tls = None
+    if settings.server.tls_certificate and settings.server.tls_key:
+        tls = tls_context(
+            settings.server.tls_certificate, settings.server.tls_key, http2=settings.server.http2
+        )
+    settings.storage.path.mkdir(parents=True, exist_ok=True)
+    migrate(database_url(settings))
+    listeners = [listen(address, workers) for address in settings.server.listen]
+    scratch = Path(tempfile.mkdtemp(prefix="entrepot-metrics-"))
+    metrics.prepare(scratch)
+
+    def run(slot: int) -> int:
+        return uvloop.run(_work(settings, slot, listeners, tls, scratch))
+
+    def report(event: str, slot: int, detail: str) -> None:
+        log.warning(event, worker=slot, detail=detail)
+        metrics.retire(scratch, slot)
+
+    try:
+        for listener in listeners:
+            log.info(
+                "listening",
+                address=_shown(listener, secure=tls is not None),
+                workers=workers,
+                data=str(settings.storage.path),
+                version=__version__,
+            )
+        if workers == 1:
+            return run(0)
+        # What exists before the fork is shared by all workers; collecting it would copy it.
+        gc.freeze()
+        grace = settings.server.shutdown_timeout + CUT_GRACE
+        return Supervisor(workers, run, report).serve(grace)
+    finally:
+        for listener in listeners:
+            listener.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Registry]:
+    """Open both stores and yield every service on top of them; close the stores at the end."""
+    driver = load("entrepot.content_stores", settings.storage.driver)
+    content: ContentStore = driver(settings.storage.path, durable=settings.storage.durable)
+    metadata = await SqlMetadataStore.open(database_url(settings), durable=settings.storage.durable)
+    try:
+        yield assemble(settings, content, metadata, clock=SystemClock(), new_id=_new_id)
+    finally:
+        await metadata.close()
+        content.close()
+
+
+def assemble(
+    settings: Settings,
+    content: ContentStore,
+    metadata: MetadataStore,
+    *,
+    clock: Clock,
+    new_id: Callable[[], str],
+) -> Registry:
+    """Put the services together on any two stores."""
+    storage, rules = settings.storage, settings.registry
+    gates = Gates(
+        (
+            deletes_switched_off(
+                tags=rules.delete_tags, manifests=rules.delete_manifests, blobs=rules.delete_blobs
+            ),
+        )
+    )
+    return Registry(
+        Blobs(metadata.blobs, content, gates, clock, storage.blob_lease, rules.mount_from_anywhere),
+        Uploads(
+            metadata.uploads, metadata.blobs, content, gates, clock, new_id, storage.blob_lease
+        ),
+        Manifests(
+            metadata.manifests,
+            content,
+            gates,
+            clock,
+            rules.max_manifest_size,
+            rules.require_index_children,
+        ),
+        Tags(metadata.tags, gates, clock),
+        Referrers(metadata.manifests, content, rules.max_manifest_size),
+        Catalog(metadata.catalog),
+        Housekeeping(
+            metadata.uploads, metadata.outbox, content, clock, storage.upload_expiry, EVENT_EXPIRY
+        ),
+        content,
+        metadata,
+    )
+
+
+def database_url(settings: Settings) -> str:
+    """Return the metadata database's URL: the one that is set, or the embedded default."""
+    return str(settings.metadata.url) or f"sqlite:///{settings.storage.path / 'metadata.db'}"
+
+
+class SystemClock:
+    """The machine's wall clock."""
+
+    def now(self) -> float:
+        """Return the time in seconds since the Unix epoch."""
+        return time.time()
+
+
+def _new_id() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def _shown(listener: Listener, *, secure: bool) -> str:
+    if listener.path is not None:
+        return listener.address
+    return f"{'https' if secure else 'http'}://{listener.address}"
+
+
+async def _work(
+    settings: Settings,
+    slot: int,
+    listeners: list[Listener],
+    tls: ssl.SSLContext | None,
+    scratch: Path,
+) -> int:
+    """Live one worker's life: serve until told to stop, then end in order."""
+    log = logs.get_logger("worker")
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def fault(request: Request, error: Exception) -> None:
+        log.error("request failed", request=request.id, exc_info=error)
+
+    access_log = logs.access_log(settings)
+    async with opened(settings) as registry:
+        books = metrics.Metrics(scratch, slot)
+        app = WebApplication(registry, _api(settings, registry), books, access_log, fault)
+        server = Server(app, _limits(settings), refuse=errors.refuse, observe=app.observe)
+        await server.start([listener.socket_of(slot) for listener in listeners], tls)
+        upkeep = [loop.create_task(_keep_books(books, access_log))]
+        if slot == 0:
+            upkeep.append(loop.create_task(_keep_house(registry.housekeeping, log)))
+        await stop.wait()
+        app.stopping = True
+        if not await server.stop(settings.server.shutdown_timeout):
+            log.warning("requests cut", after_seconds=settings.server.shutdown_timeout)
+        for task in upkeep:
+            task.cancel()
+        await asyncio.gather(*upkeep, return_exceptions=True)
+        books.flush()
+        if access_log is not None:
+            access_log.close()
+    return 0
+
+
+def _api(settings: Settings, registry: Registry) -> Api:
+    rules = settings.registry
+    return Api(registry, Options(rules.max_page_size, rules.chunk_min_length, rules.warnings))
+
+
+def _limits(settings: Settings) -> Limits:
+    server = settings.server
+    return Limits(
+        server.header_timeout,
+        server.idle_timeout,
+        server.body_timeout,
+        server.max_header_bytes,
+        server.max_connections,
+        server.http2,
+    )
+
+
+async def _keep_books(books: metrics.Metrics, access_log: logs.AccessLog | None) -> None:
+    while True:
+        await asyncio.sleep(metrics.FLUSH_INTERVAL)
+        books.flush()
+        if access_log is not None:
+            access_log.flush()
+
+
+async def _keep_house(housekeeping: Housekeeping, log: "FilteringBoundLogger") -> None:
+    while True:
+        try:
+            dropped = await housekeeping.run()
+        except Exception:
+            # The next round may succeed; the registry serves on.
+            log.exception("housekeeping failed")
+        else:
+            if dropped:
+                log.info("abandoned uploads dropped", count=dropped)
+        await asyncio.sleep(HOUSEKEEPING_INTERVAL)

@@ -1,0 +1,66 @@
+"""Failures as a terminal shows them: one line that says what happened, one what to do next."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import typer
+
+from entrepot.config import ConfigError
+from entrepot.oci import errors
+
+ERROR: Final = 1
+USAGE: Final = 64
+
+EXIT_CODES: Final[Mapping[type[errors.RegistryError], int]] = {
+    errors.BlobUnknown: 2,
+    errors.BlobUploadUnknown: 2,
+    errors.ManifestUnknown: 2,
+    errors.NameUnknown: 2,
+    errors.Unauthorized: 3,
+    errors.Denied: 3,
+    errors.DigestInvalid: 4,
+}
+"""Exit codes of refusals; any other is 1."""
+
+
+def report(error: Exception) -> int:
+    """Print an error to standard error and return the exit code it calls for."""
+    for message, hint in _lines(error):
+        typer.echo(f"{typer.style('error:', fg='red', bold=True)} {message}", err=True)
+        if hint:
+            typer.echo(f"{typer.style('hint:', fg='cyan')} {hint}", err=True)
+    return exit_code(error)
+
+
+def exit_code(error: Exception) -> int:
+    """Return the exit code that an error calls for."""
+    if isinstance(error, typer.TyperException):
+        # Typer gives 2 to every mistake on the command line; for us 2 is "not found".
+        return USAGE if error.exit_code == 2 else error.exit_code
+    if isinstance(error, ConfigError):
+        from_flags = all(problem.origin.startswith("--") for problem in error.problems)
+        return USAGE if from_flags else ERROR
+    return next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), ERROR)
+
+
+def _lines(error: Exception) -> Iterator[tuple[str, str]]:
+    """Yield (what happened, what to do next or nothing)."""
+    match error:
+        case ConfigError():
+            for problem in error.problems:
+                where = f"{problem.origin}: " if problem.origin else ""
+                yield f"{where}{problem.message}", problem.hint
+        case typer.TyperException():
+            context = getattr(error, "ctx", None)
+            yield error.format_message(), f"{context.command_path} --help" if context else ""
+        case errors.RegistryError():
+            yield error.message, ""
+        case OSError(filename=str(name), strerror=str(reason)):
+            yield f"{name}: {reason}", ""
+        case OSError():
+            yield str(error), ""
+        case _:
+            yield (
+                f"unexpected {type(error).__name__}: {error}",
+                "this is a mistake in Entrepot; --debug shows where",
+            )

@@ -1,0 +1,246 @@
+"""Kinds of values: how a setting is written, checked and shown.
+
+A kind reads a value as TOML gives it (`read`) or as an environment variable or a flag gives it
+(`parse`). Both raise ValueError for anything else; `allowed` says what would have been right.
+"""
+
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+_QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)", re.ASCII)
+_SIZE_UNITS: Final[Mapping[str, int]] = {
+    "": 1, "b": 1,
+    "k": 1024, "kb": 1024, "kib": 1024,
+    "m": 1024**2, "mb": 1024**2, "mib": 1024**2,
+    "g": 1024**3, "gb": 1024**3, "gib": 1024**3,
+    "t": 1024**4, "tb": 1024**4, "tib": 1024**4,
+}  # fmt: skip
+_TIME_UNITS: Final[Mapping[str, float]] = {
+    "": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0,
+}  # fmt: skip
+_TRUTH: Final[Mapping[str, bool]] = {
+    "true": True, "yes": True, "on": True, "1": True,
+    "false": False, "no": False, "off": False, "0": False,
+}  # fmt: skip
+_HOST: Final = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]|[^\s:\[\]/]*", re.ASCII)
+_SECRET_PARAMETER: Final = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token)=)[^&]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of value.
+
+    `name` is a word for tables, `allowed` completes "it must be …". `show` gives a value back
+    in a form that TOML and JSON know and that `read` accepts, without secrets. What was given
+    for a `secret` kind is never repeated in an error.
+    """
+
+    name: str
+    allowed: str
+    read: Callable[[object], Any]
+    parse: Callable[[str], Any]
+    show: Callable[[Any], object] = lambda value: value
+    secret: bool = False
+
+
+class DatabaseURL(str):
+    """A database's URL; `repr` hides the password, so that no log or traceback shows it."""
+
+    __slots__ = ()
+
+    def redacted(self) -> str:
+        """Return the URL with `***` for every password in it."""
+        scheme, slashes, rest = self.partition("://")
+        # A raw `@` or `/` in a password is a mistake, but must not leak: the last `@` counts.
+        account, at, place = rest.rpartition("@")
+        user, colon, password = account.partition(":")
+        shown = f"{user}:***" if colon and password else account
+        return _SECRET_PARAMETER.sub(r"\1***", f"{scheme}{slashes}{shown}{at}{place}")
+
+    def __repr__(self) -> str:
+        return repr(self.redacted())
+
+
+def _quantity(text: str, units: Mapping[str, float]) -> float:
+    match = _QUANTITY.fullmatch(text.strip().lower())
+    if match is None or match[2] not in units:
+        raise ValueError(text)
+    quantity = float(match[1]) * units[match[2]]
+    if not math.isfinite(quantity):
+        raise ValueError(text)
+    return quantity
+
+
+def _parse_size(text: str) -> int:
+    size = _quantity(text, _SIZE_UNITS)
+    if not size.is_integer():
+        raise ValueError(text)
+    return int(size)
+
+
+def _parse_duration(text: str) -> float:
+    return _quantity(text, _TIME_UNITS)
+
+
+def _read_size(value: object) -> int:
+    return value if type(value) is int else _parse_size(_text(value))
+
+
+def _read_duration(value: object) -> float:
+    if type(value) in (int, float):
+        value = repr(value)
+    return _parse_duration(_text(value))
+
+
+def _show_size(size: int) -> str:
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        factor = _SIZE_UNITS[unit.lower()]
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}B"
+
+
+def _show_duration(seconds: float) -> str:
+    for unit in ("d", "h", "m", "s"):
+        if seconds and seconds % _TIME_UNITS[unit] == 0:
+            return f"{seconds / _TIME_UNITS[unit]:.0f}{unit}"
+    return f"{seconds * 1000:g}ms" if seconds else "0s"
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(value)
+    return value
+
+
+def _read_bool(value: object) -> bool:
+    if type(value) is not bool:
+        raise ValueError(value)
+    return value
+
+
+def _parse_bool(text: str) -> bool:
+    try:
+        return _TRUTH[text.strip().lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+def _read_int(value: object) -> int:
+    if type(value) is not int:
+        raise ValueError(value)
+    return value
+
+
+def _path(value: object) -> Path:
+    text = _text(value) if not isinstance(value, Path) else str(value)
+    if not text or "\0" in text:
+        raise ValueError(value)
+    return Path(text)
+
+
+def _optional_path(value: object) -> Path | None:
+    return None if value == "" else _path(value)
+
+
+def _database_url(value: object) -> DatabaseURL:
+    url = DatabaseURL(_text(value))
+    scheme, slashes, rest = url.partition("://")
+    if url and not (scheme == "postgresql" and slashes and rest):
+        raise ValueError(url)
+    return url
+
+
+def _address(text: str) -> str:
+    if text.startswith("unix:"):
+        if text == "unix:" or "\0" in text:
+            raise ValueError(text)
+        return text
+    host, colon, port = text.rpartition(":")
+    if not (colon and _HOST.fullmatch(host) and port.isascii() and port.isdigit()):
+        raise ValueError(text)
+    if int(port) > 65535:
+        raise ValueError(text)
+    return text
+
+
+def _header_text(text: str) -> str:
+    if not (text and text.isascii() and text.isprintable()):
+        raise ValueError(text)
+    return text
+
+
+def _list_of(item: Callable[[str], str], name: str, allowed: str, *, least: int = 0) -> Kind:
+    """A list kind. As text it is separated by commas, or written like a TOML array."""
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or len(value) < least:
+            raise ValueError(value)
+        return tuple(item(_text(one)) for one in value)
+
+    def parse(text: str) -> tuple[str, ...]:
+        if text.lstrip().startswith("["):
+            return read(tomllib.loads(f"list = {text}")["list"])
+        return read([part.strip() for part in text.split(",") if part.strip()])
+
+    return Kind(name, allowed, read, parse, list)
+
+
+def choice(*options: str) -> Kind:
+    """One of a few words."""
+
+    def read(value: object) -> str:
+        if value not in options:
+            raise ValueError(value)
+        return str(value)
+
+    allowed = "one of " + ", ".join(f'"{option}"' for option in options)
+    return Kind("choice", allowed, read, lambda text: read(text.strip().lower()))
+
+
+BOOLEAN: Final = Kind("boolean", "true or false", _read_bool, _parse_bool)
+INTEGER: Final = Kind("integer", "a whole number", _read_int, int)
+SIZE: Final = Kind(
+    "size",
+    'a size such as "64KiB", "4MiB" or "1g" (units of 1024), or a number of bytes',
+    _read_size,
+    _parse_size,
+    _show_size,
+)
+DURATION: Final = Kind(
+    "duration",
+    'a duration such as "500ms", "30s", "5m", "24h" or "7d", or a number of seconds',
+    _read_duration,
+    _parse_duration,
+    _show_duration,
+)
+PATH: Final = Kind("path", "the path of a file or directory", _path, _path, str)
+OPTIONAL_PATH: Final = Kind(
+    "path",
+    "the path of a file, or empty",
+    _optional_path,
+    _optional_path,
+    lambda path: "" if path is None else str(path),
+)
+DATABASE_URL: Final = Kind(
+    "URL",
+    'empty, or "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"',
+    _database_url,
+    _database_url,
+    DatabaseURL.redacted,
+    secret=True,
+)
+ADDRESSES: Final = _list_of(
+    _address,
+    "list of addresses",
+    'a list of "HOST:PORT", "[IPV6]:PORT" or "unix:/path"',
+    least=1,
+)
+HEADER_TEXTS: Final = _list_of(
+    _header_text, "list of strings", "a list of strings of printable ASCII"
+)

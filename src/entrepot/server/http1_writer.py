@@ -1,0 +1,200 @@
+"""Responses on an HTTP/1.1 connection: heads, bodies in memory, files, streams."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
+from typing import Final
+
+from entrepot.ports.delivery import File, Follow, Inline, Redirect, Stream
+from entrepot.server.sendfile import FileTransfer
+from entrepot.web.chunks import chunks_of, open_file, read_blocks
+from entrepot.web.message import Request, Response
+
+STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
+}
+NO_CONTENT: Final = frozenset({204, 304})
+
+
+class Http1Writer:
+    """The sending half of one connection. `on_body` runs when a body of some length starts:
+    from then on progress counts."""
+
+    __slots__ = (
+        "_duplicate",
+        "_on_body",
+        "_paused",
+        "_tls",
+        "_transfer",
+        "_transport",
+        "_waiter",
+        "_written",
+        "lost",
+    )
+
+    def __init__(
+        self, transport: asyncio.Transport, *, tls: bool, on_body: Callable[[], None]
+    ) -> None:
+        self._transport = transport
+        self._tls = tls
+        self._on_body = on_body
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._duplicate: socket.socket | None = None
+        self._transfer: FileTransfer | None = None
+        self._written = 0
+        self.lost = False
+
+    # ── what the transport tells ─────────────────────────────────────────────────────────────
+
+    def pause(self) -> None:
+        """The transport's buffer is full."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """The transport's buffer has room again."""
+        self._paused = False
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def lose(self) -> None:
+        """The connection is gone."""
+        self.lost = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(ConnectionResetError("the client left"))
+        if self._transfer is not None:
+            self._transfer.abort()
+        else:
+            self._close_duplicate()
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def sent(self) -> int:
+        """Bytes of the present response's body that have left this process."""
+        if self._transfer is not None:
+            return self._transfer.sent
+        if self.lost or not self._paused:
+            return self._written
+        return max(0, self._written - self._transport.get_write_buffer_size())
+
+    async def send(self, request: Request, response: Response, date: str, *, close: bool) -> bool:
+        """Send a response; return whether the connection must close to end its body.
+
+        Raise OSError if the client leaves or a file fails, ValueError for a response that is
+        no valid one; what was announced can then not be kept.
+        """
+        self._written = 0
+        if self.lost:
+            raise ConnectionResetError("the client left")
+        body = response.body
+        only_head = request.method == "HEAD" or response.status in NO_CONTENT
+        if isinstance(body, Redirect):
+            raise ValueError("a face renders redirects")
+        unframed = body.length is None and request.version != "1.1" and not only_head
+        head = self.head(response, body.length, date, close=close or unframed)
+        if only_head:
+            self._transport.write(head)
+        elif isinstance(body, Inline):
+            self._written = body.length
+            self._transport.write(head + body.content)
+        elif isinstance(body, File):
+            await self._send_file(head, body)
+        else:
+            await self._send_stream(head, body, chunked=body.length is None and not unframed)
+        if self._paused:
+            await self._drained()
+        return close or unframed
+
+    def write(self, data: bytes) -> None:
+        """Send bytes that are no response to a request."""
+        self._transport.write(data)
+
+    def head(self, response: Response, length: int | None, date: str, *, close: bool) -> bytes:
+        """Return status line and headers. Raise ValueError if one holds a line break."""
+        lines = [STATUS_LINES[response.status], date]
+        lines += [f"{name}: {value}\r\n" for name, value in response.headers]
+        if response.status == 204:
+            pass
+        elif length is not None:
+            lines.append(f"Content-Length: {length}\r\n")
+        elif not close:
+            lines.append("Transfer-Encoding: chunked\r\n")
+        if close:
+            lines.append("Connection: close\r\n")
+        head = "".join(lines)
+        if head.count("\n") != len(lines) or head.count("\r") != len(lines):
+            raise ValueError("a response header holds a line break")
+        return (head + "\r\n").encode("latin-1")
+
+    async def _send_file(self, head: bytes, body: File) -> None:
+        file = open_file(body.path)
+        try:
+            self._on_body()
+            if self._tls:
+                self._transport.write(head)
+                await self._write_all(read_blocks(file, body.offset, body.length))
+                return
+            while self._transport.get_write_buffer_size():
+                await asyncio.sleep(0)
+                if self.lost:
+                    raise ConnectionResetError("the client left")
+            sock = self._own_socket()
+            if sock.send(head, socket.MSG_MORE) != len(head):
+                raise OSError("the socket took no whole header")
+            self._transfer = FileTransfer(sock, file, body.offset, body.length)
+            await self._transfer.run()
+        finally:
+            os.close(file)
+            if self._transfer is not None:
+                self._written, self._transfer = self._transfer.sent, None
+            if self.lost:
+                self._close_duplicate()
+
+    async def _send_stream(self, head: bytes, body: Stream | Follow, *, chunked: bool) -> None:
+        self._on_body()
+        self._transport.write(head)
+        chunks = chunks_of(body)
+        await self._write_all(_framed(chunks) if chunked else chunks)
+        if body.length is not None and self._written != body.length:
+            raise OSError("the content ended early")
+
+    async def _write_all(self, chunks: AsyncIterator[bytes]) -> None:
+        async for chunk in chunks:
+            if self.lost:
+                raise ConnectionResetError("the client left")
+            self._written += len(chunk)
+            self._transport.write(chunk)
+            if self._paused:
+                await self._drained()
+
+    async def _drained(self) -> None:
+        if self.lost:
+            raise ConnectionResetError("the client left")
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _own_socket(self) -> socket.socket:
+        """Return a duplicate of the connection's socket that we may wait on ourselves."""
+        if self._duplicate is None:
+            shared = self._transport.get_extra_info("socket")
+            self._duplicate = socket.socket(fileno=os.dup(shared.fileno()))
+            self._duplicate.setblocking(False)
+        return self._duplicate
+
+    def _close_duplicate(self) -> None:
+        if self._duplicate is not None:
+            self._duplicate.close()
+            self._duplicate = None
+
+
+async def _framed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        if chunk:
+            yield b"%x\r\n%b\r\n" % (len(chunk), chunk)
+    yield b"0\r\n\r\n"

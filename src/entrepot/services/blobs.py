@@ -1,0 +1,71 @@
+"""Blobs: read, mounted and deleted through the repositories that link them."""
+
+from dataclasses import dataclass
+
+from entrepot.oci.digest import Digest
+from entrepot.oci.errors import BlobUnknown
+from entrepot.oci.reference import RepositoryName
+from entrepot.ports.clock import Clock
+from entrepot.ports.content_store import ContentStore
+from entrepot.ports.delivery import Delivery
+from entrepot.ports.metadata_store import BlobLinks
+from entrepot.rules.leases import renewal
+from entrepot.services.gates import Actor, Change, Gates
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """Reading, mounting and deleting blobs. `lease` is in seconds."""
+
+    links: BlobLinks
+    content: ContentStore
+    gates: Gates
+    clock: Clock
+    lease: float
+    mount_from_anywhere: bool = True
+
+    async def size(self, repository: RepositoryName, digest: Digest) -> int:
+        """Return the blob's size in bytes and renew its lease. Raise BlobUnknown."""
+        link = await self.links.find(repository, digest)
+        until = renewal(link.leased_until, lease=self.lease, now=self.clock.now())
+        if until is not None:
+            await self.links.renew(repository, digest, until)
+        return link.size
+
+    async def open(self, digest: Digest, offset: int, length: int) -> Delivery:
+        """Return `length` bytes of a blob whose `size` the caller was given before."""
+        return await self.content.open(digest, offset, length)
+
+    async def mount(
+        self,
+        actor: Actor,
+        source: RepositoryName | None,
+        target: RepositoryName,
+        digest: Digest,
+    ) -> int | None:
+        """Link a blob of `source` to `target`; return its size, or None if that cannot be.
+
+        Without a source, any repository that holds the blob will do, if the operator allows
+        it. "Cannot be" is no error: the client then uploads (end-11).
+        """
+        await self.gates.admit(Change("push blob", actor, target, digest))
+        if source is None and self.mount_from_anywhere:
+            holders = await self.links.holders(digest, 1)
+            source = holders[0] if holders else None
+        if source is None:
+            return None
+        now = self.clock.now()
+        try:
+            return await self.links.mount(
+                source, target, digest, leased_until=now + self.lease, actor=actor.name, at=now
+            )
+        except BlobUnknown:
+            return None
+
+    async def delete(self, actor: Actor, repository: RepositoryName, digest: Digest) -> None:
+        """Unlink the blob from the repository; its bytes go when nothing links them (end-10).
+
+        Raise BlobUnknown, or Denied while a manifest of the repository references it.
+        """
+        await self.gates.admit(Change("delete blob", actor, repository, digest))
+        await self.links.remove(repository, digest, actor=actor.name, at=self.clock.now())

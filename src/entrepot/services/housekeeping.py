@@ -1,0 +1,71 @@
+"""Housekeeping: what must be cleared away while the registry runs."""
+
+import contextlib
+from dataclasses import dataclass
+
+from entrepot.oci.errors import BlobUploadUnknown, UploadBusy
+from entrepot.ports.clock import Clock
+from entrepot.ports.content_store import CanEnumerate, ContentStore
+from entrepot.ports.metadata_store import Outbox
+from entrepot.ports.metadata_store import Uploads as Sessions
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Housekeeping:
+    """Clears abandoned uploads and stale events. Times are in seconds.
+
+    Any number of processes may run it at once: each step is harmless when repeated.
+    """
+
+    sessions: Sessions
+    outbox: Outbox
+    content: ContentStore
+    clock: Clock
+    upload_expiry: float
+    event_expiry: float
+
+    async def run(self) -> int:
+        """Clear what is due; return how many uploads were dropped."""
+        now = self.clock.now()
+        await self.outbox.expire(now - self.event_expiry, BATCH)
+        return await self._expire_uploads(now - self.upload_expiry)
+
+    async def _expire_uploads(self, before: float) -> int:
+        dropped = 0
+        written: dict[str, float] = {}
+        if isinstance(self.content, CanEnumerate):
+            written = {upload: at async for upload, at in self.content.ingests()}
+        for session in await self.sessions.idle_since(before, BATCH):
+            # A session is touched when a request begins; its bytes may be younger than that.
+            last = written.get(session.id, 0.0)
+            if last >= before:
+                await self.sessions.touch(session.id, last)
+                continue
+            if await self._abort(session.id):
+                with contextlib.suppress(BlobUploadUnknown):
+                    await self.sessions.end(session.id)
+                dropped += 1
+        for upload, at in written.items():
+            if at < before and await self._is_orphan(upload):
+                dropped += await self._abort(upload)
+        return dropped
+
+    async def _is_orphan(self, upload: str) -> bool:
+        try:
+            await self.sessions.find(upload)
+        except BlobUploadUnknown:
+            return True
+        return False
+
+    async def _abort(self, upload: str) -> bool:
+        """Drop an ingest; False if it is in use after all."""
+        try:
+            ingest = await self.content.ingest(upload)
+            await ingest.abort()
+        except BlobUploadUnknown:
+            return True
+        except UploadBusy:
+            return False
+        return True

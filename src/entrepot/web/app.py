@@ -1,0 +1,135 @@
+"""The application: every request enters here and every response leaves here.
+
+It finds the face that answers, turns refusals into responses, and keeps the books (request
+ids, metrics, access log).
+"""
+
+import itertools
+import secrets
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from entrepot.oci.errors import RegistryError
+from entrepot.ports.delivery import Inline
+from entrepot.protocol import routes
+from entrepot.services.registry import Registry
+from entrepot.web import health
+from entrepot.web.message import BodyIncomplete, Request, Response
+from entrepot.web.metrics import CONTENT_TYPE, Metrics
+from entrepot.web.v2 import errors
+from entrepot.web.v2.api import NAMES, Api
+
+
+class AccessLog(Protocol):
+    """Where one line per request goes."""
+
+    def write(
+        self,
+        at: float,
+        request: str,
+        client: str,
+        method: str,
+        path: str,
+        query: str,
+        status: int,
+        sent: int,
+        seconds: float,
+        agent: str,
+    ) -> None: ...
+
+
+class WebApplication:
+    """Answers requests; `observe` is told when their responses have left.
+
+    `fault(request, error)` is told of exceptions that no one expected.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        api: Api,
+        metrics: Metrics,
+        access_log: AccessLog | None,
+        fault: Callable[[Request, Exception], None],
+    ) -> None:
+        self._registry = registry
+        self._api = api
+        self._metrics = metrics
+        self._access_log = access_log
+        self._fault = fault
+        self._prefix = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
+        self.stopping = False
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer a request; never raises."""
+        request.id = f"{self._prefix}-{next(self._numbers):x}"
+        try:
+            if request.path.startswith("/v2"):
+                response = await self._answer_v2(request)
+            else:
+                response = await self._answer_other(request)
+        except Exception as error:
+            self._fault(request, error)
+            response = errors.refuse(
+                500, f"the server failed; its log says why under request {request.id}"
+            )
+            response.close = True
+        response.headers.append(("X-Request-Id", request.id))
+        return response
+
+    def observe(self, request: Request, response: Response, sent: int, seconds: float) -> None:
+        """Record a response that has left, or was given up, after `sent` bytes of body."""
+        if request.handler:
+            self._metrics.end(
+                request.handler,
+                request.method,
+                response.status,
+                seconds,
+                request.body.length or 0,
+                sent,
+            )
+        if self._access_log is not None:
+            self._access_log.write(
+                time.time(),
+                request.id,
+                request.client,
+                request.method,
+                request.path,
+                request.query,
+                response.status,
+                sent,
+                seconds,
+                request.headers.get("user-agent") or "",
+            )
+
+    async def _answer_v2(self, request: Request) -> Response:
+        try:
+            route = routes.parse(request.path)
+            if route is not None:
+                request.handler = handler = NAMES[type(route)]
+                self._metrics.begin(handler)
+            return await self._api.answer(request, route)
+        except RegistryError as error:
+            return self._api.mark(errors.render(error))
+        except BodyIncomplete as error:
+            return self._api.mark(errors.incomplete(error))
+
+    async def _answer_other(self, request: Request) -> Response:
+        path = request.path
+        if request.method not in ("GET", "HEAD"):
+            return errors.refuse(404, f"there is nothing at {path[:300]!r}")
+        if path == "/metrics":
+            return Response(
+                200,
+                [("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store")],
+                Inline(self._metrics.render()),
+            )
+        if path in health.LIVE_PATHS:
+            return health.live()
+        if path in health.READY_PATHS:
+            return await health.ready(self._registry, stopping=self.stopping)
+        return errors.refuse(
+            404, f"there is nothing at {path[:300]!r}; the registry API is at /v2/"
+        )

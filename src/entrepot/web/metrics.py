@@ -1,0 +1,270 @@
+"""Metrics: what Prometheus may know about this server, under distribution's names.
+
+    registry_http_requests_total{code,handler,method}         counter
+    registry_http_request_duration_seconds{handler,method}    histogram
+    registry_http_in_flight_requests{handler}                 gauge
+    registry_http_request_size_bytes{handler}                 histogram
+    registry_http_response_size_bytes{handler}                histogram
+    entrepot_build_info{version}                              gauge, always 1
+
+Buckets and label values are distribution's too, so dashboards made for it work.
+
+Workers share one directory in the format of prometheus_client's multiprocess mode: each writes
+the files of its own slot, and whichever is scraped merges them all. A worker counts in plain
+numbers and moves them to its files on `flush`; prometheus_client's own objects would cost every
+request several times as much. A restarted worker goes on in its slot's files, so counters never
+fall and files never multiply. Nothing here reads the environment.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from prometheus_client.utils import INF, floatToGoString
+
+from entrepot import __version__
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+"""Media type of what `Metrics.render` returns."""
+
+FLUSH_INTERVAL: Final = 0.25
+"""Seconds between a worker's flushes: so late, at most, a scrape of another worker sees it."""
+
+HANDLERS: Final = (
+    "base", "blob", "blob_upload", "blob_upload_chunk", "catalog", "manifest", "tags",
+    "referrers",
+)  # fmt: skip
+"""distribution's handlers, and `referrers`, which it lacks."""
+
+DURATION_BUCKETS: Final = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0,
+)  # fmt: skip
+SIZE_BUCKETS: Final = tuple(1024.0 * 2**power for power in range(22))
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def prepare(directory: Path) -> None:
+    """Make a directory ready for a new run; what an earlier run counted is gone.
+
+    The parent calls this once, before any worker starts.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for file in directory.glob("*.db"):
+        file.unlink()
+
+
+def retire(directory: Path, slot: int) -> None:
+    """Forget what a worker that died had in flight. The parent calls this when it notices."""
+    _path(directory, "gauge_livesum", slot).unlink(missing_ok=True)
+
+
+class Metrics:
+    """One worker's metrics, and all workers' together when rendered.
+
+    For every request: `begin` once its handler is known, `end` exactly once after that.
+    """
+
+    def __init__(self, directory: Path, slot: int) -> None:
+        self._all = _AllWorkers(directory)
+        self._counters = MmapedDict(str(_path(directory, "counter", slot)))
+        self._histograms = MmapedDict(str(_path(directory, "histogram", slot)))
+        self._gauges = MmapedDict(str(_path(directory, "gauge_livesum", slot)))
+        self._in_flight = dict.fromkeys(HANDLERS, 0)
+        self._in_flight_keys = {
+            handler: _key(
+                "registry_http_in_flight_requests",
+                {"handler": handler},
+                "HTTP requests being served now.",
+            )
+            for handler in HANDLERS
+        }
+        self._series: dict[tuple[str, str, int], _Series] = {}
+        self._totals: list[_Counter | _Histogram] = []
+        self._shared: dict[str, _Histogram] = {}
+
+    @classmethod
+    def create(cls, directory: Path, slot: int) -> "Metrics":
+        """Open the metrics of worker number `slot`, which no other running process may have.
+
+        The directory must have been made ready with `prepare`.
+        """
+        retire(directory, slot)
+        metrics = cls(directory, slot)
+        metrics.flush()
+        return metrics
+
+    def begin(self, handler: str) -> None:
+        """Note that a request to one of the `HANDLERS` is in flight."""
+        self._in_flight[handler] += 1
+
+    def end(
+        self, handler: str, method: str, code: int, seconds: float, received: int, sent: int
+    ) -> None:
+        """Note the end of a request that was begun; sizes are the bodies' bytes."""
+        self._in_flight[handler] -= 1
+        try:
+            requests, durations, received_sizes, sent_sizes = self._series[handler, method, code]
+        except KeyError:
+            series = self._series[handler, method, code] = self._add(handler, method, code)
+            requests, durations, received_sizes, sent_sizes = series
+        requests.pending += 1
+        durations.observe(seconds)
+        received_sizes.observe(received)
+        sent_sizes.observe(sent)
+
+    def flush(self) -> None:
+        """Move what was counted to the files that every worker reads."""
+        for total in self._totals:
+            total.flush()
+        for handler, count in self._in_flight.items():
+            self._gauges.write_value(self._in_flight_keys[handler], float(count), 0.0)
+
+    def render(self) -> bytes:
+        """Return all workers' metrics in Prometheus's text format (`CONTENT_TYPE`)."""
+        self.flush()
+        return generate_latest(self._all)
+
+    def close(self) -> None:
+        """Flush and close the files; what was counted stays in them."""
+        self.flush()
+        for file in (self._counters, self._histograms, self._gauges):
+            file.close()
+
+    def _add(self, handler: str, method: str, code: int) -> "_Series":
+        """Make the series of a combination seen for the first time."""
+        # A client may invent methods; each would be a new series for ever.
+        verb = method.lower() if method in _METHODS else "unknown"
+        requests = _Counter(
+            self._counters,
+            _key(
+                "registry_http_requests",
+                {"code": str(code), "handler": handler, "method": verb},
+                "HTTP requests served.",
+                suffix="_total",
+            ),
+        )
+        self._totals.append(requests)
+        return (
+            requests,
+            self._histogram(
+                "registry_http_request_duration_seconds",
+                {"handler": handler, "method": verb},
+                "Time from a request's header to the last byte of its response, in seconds.",
+                DURATION_BUCKETS,
+            ),
+            self._histogram(
+                "registry_http_request_size_bytes",
+                {"handler": handler},
+                "Sizes of request bodies in bytes.",
+                SIZE_BUCKETS,
+            ),
+            self._histogram(
+                "registry_http_response_size_bytes",
+                {"handler": handler},
+                "Sizes of response bodies in bytes.",
+                SIZE_BUCKETS,
+            ),
+        )
+
+    def _histogram(
+        self, name: str, labels: Mapping[str, str], meaning: str, bounds: Sequence[float]
+    ) -> "_Histogram":
+        identity = _key(name, labels, meaning)
+        if identity not in self._shared:
+            histogram = _Histogram(self._histograms, name, labels, meaning, bounds)
+            self._shared[identity] = histogram
+            self._totals.append(histogram)
+        return self._shared[identity]
+
+
+class _Counter:
+    """A count on its way to a file."""
+
+    __slots__ = ("_file", "_key", "pending")
+
+    def __init__(self, file: MmapedDict, key: str) -> None:
+        self._file = file
+        self._key = key
+        self.pending = 0
+
+    def flush(self) -> None:
+        if self.pending:
+            _increase(self._file, self._key, self.pending)
+            self.pending = 0
+
+
+class _Histogram:
+    """Observations on their way to a file, which keeps buckets apart, not cumulated."""
+
+    __slots__ = ("_bounds", "_counts", "_file", "_keys", "_sum", "_sum_key")
+
+    def __init__(
+        self,
+        file: MmapedDict,
+        name: str,
+        labels: Mapping[str, str],
+        meaning: str,
+        bounds: Sequence[float],
+    ) -> None:
+        self._file = file
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+        self._sum_key = _key(name, labels, meaning, suffix="_sum")
+        self._keys = [
+            _key(name, {**labels, "le": floatToGoString(bound)}, meaning, suffix="_bucket")
+            for bound in (*bounds, INF)
+        ]
+        # Every bucket is there from the start: Prometheus wants whole histograms.
+        for key in (self._sum_key, *self._keys):
+            file.read_value(key)
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def flush(self) -> None:
+        if not any(self._counts):
+            return
+        for bucket, count in enumerate(self._counts):
+            if count:
+                _increase(self._file, self._keys[bucket], count)
+                self._counts[bucket] = 0
+        _increase(self._file, self._sum_key, self._sum)
+        self._sum = 0.0
+
+
+_Series = tuple[_Counter, _Histogram, _Histogram, _Histogram]
+
+
+class _AllWorkers(Collector):
+    """The sum of all workers' files, and what is known without them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._merged = MultiProcessCollector(None, str(directory))
+
+    def collect(self) -> Iterable[Metric]:
+        build = GaugeMetricFamily(
+            "entrepot_build_info", "The version that runs; always 1.", labels=["version"]
+        )
+        build.add_metric([__version__], 1.0)
+        return [build, *self._merged.collect()]
+
+
+def _path(directory: Path, kind: str, slot: int) -> Path:
+    return directory / f"{kind}_{slot}.db"
+
+
+def _key(name: str, labels: Mapping[str, str], meaning: str, *, suffix: str = "") -> str:
+    return mmap_key(name, name + suffix, list(labels), list(labels.values()), meaning)
+
+
+def _increase(file: MmapedDict, key: str, amount: float) -> None:
+    file.write_value(key, file.read_value(key)[0] + amount, 0.0)

@@ -1,0 +1,100 @@
+"""Dispatch under `/v2/`: a route and a method to the handler of one noun."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from entrepot.protocol import routes
+from entrepot.protocol.warnings import render_warnings
+from entrepot.services.registry import Registry
+from entrepot.web.message import Header, Request, Response
+from entrepot.web.v2 import blobs, catalog, errors, manifests, referrers, tags, uploads, version_check
+from entrepot.web.v2.pages import Paging
+
+Handler = Callable[[Registry, Request, Any], Awaitable[Response]]
+
+VERSION: Final = ("Docker-Distribution-API-Version", "registry/2.0")
+
+NAMES: Final[Mapping[type[routes.Route], str]] = {
+    routes.Base: "base",
+    routes.Catalog: "catalog",
+    routes.TagsList: "tags",
+    routes.Blob: "blob",
+    routes.StartUpload: "blob_upload",
+    routes.Upload: "blob_upload_chunk",
+    routes.Manifest: "manifest",
+    routes.Referrers: "referrers",
+}
+"""What metrics call each route: distribution's names, so that its dashboards work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the API tells or grants clients. `chunk_min_length` is in bytes, 0 for none."""
+
+    page_size: int = 1000
+    chunk_min_length: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+class Api:
+    """Answers requests under `/v2/`."""
+
+    def __init__(self, registry: Registry, options: Options) -> None:
+        self._registry = registry
+        self._headers: list[Header] = [VERSION]
+        self._headers += [("Warning", value) for value in render_warnings(options.warnings)]
+        self._handlers = _handlers(
+            Paging(options.page_size, options.page_size), options.chunk_min_length
+        )
+
+    async def answer(self, request: Request, route: routes.Route | None) -> Response:
+        """Return the response to a request for a route that `routes.parse` found.
+
+        Raise RegistryError for what services refuse.
+        """
+        if route is None:
+            return self.mark(errors.refuse(404, f"there is nothing at {request.path[:300]!r}"))
+        methods = self._handlers[type(route)]
+        handler = methods.get(request.method)
+        if handler is None:
+            allowed = ", ".join(methods)
+            refusal = errors.refuse(
+                405, f"{request.method[:40]} is not possible here; use {allowed}"
+            )
+            refusal.headers.append(("Allow", allowed))
+            return self.mark(refusal)
+        return self.mark(await handler(self._registry, request, route))
+
+    def mark(self, response: Response) -> Response:
+        """Add the headers that every response under `/v2/` carries."""
+        response.headers += self._headers
+        return response
+
+
+def _handlers(
+    paging: Paging, chunk_min_length: int
+) -> Mapping[type[routes.Route], Mapping[str, Handler]]:
+    def reading(handler: Handler) -> dict[str, Handler]:
+        return {"GET": handler, "HEAD": handler}
+
+    return {
+        routes.Base: reading(version_check.get),
+        routes.Catalog: reading(partial(catalog.get, paging=paging)),
+        routes.TagsList: reading(partial(tags.get, paging=paging)),
+        routes.Referrers: reading(partial(referrers.get, paging=paging)),
+        routes.Blob: {**reading(blobs.get), "DELETE": blobs.delete},
+        routes.Manifest: {
+            **reading(manifests.get),
+            "PUT": manifests.put,
+            "DELETE": manifests.delete,
+        },
+        routes.StartUpload: {"POST": partial(uploads.post, chunk_min_length=chunk_min_length)},
+        routes.Upload: {
+            **reading(uploads.get),
+            "PATCH": uploads.patch,
+            "PUT": uploads.put,
+            "DELETE": uploads.delete,
+        },
+    }

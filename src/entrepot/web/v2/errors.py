@@ -1,0 +1,78 @@
+"""Errors as the distribution-spec shows them: a status, and a JSON body with code, message and
+detail (distribution-spec, "Error Codes")."""
+
+import json
+from typing import Final
+
+from entrepot.oci import errors
+from entrepot.ports.delivery import Inline
+from entrepot.web.message import BodyIncomplete, Header, Response
+
+STATUS: Final[dict[type[errors.RegistryError], int]] = {
+    errors.RegistryError: 500,
+    errors.BlobUnknown: 404,
+    errors.BlobUploadInvalid: 400,
+    errors.UploadOutOfOrder: 416,
+    errors.UploadBusy: 409,
+    errors.BlobUploadUnknown: 404,
+    errors.DigestInvalid: 400,
+    errors.ManifestBlobUnknown: 404,
+    errors.ManifestInvalid: 400,
+    errors.ManifestTooLarge: 413,
+    errors.ManifestUnknown: 404,
+    errors.NameInvalid: 400,
+    errors.NameUnknown: 404,
+    errors.TagInvalid: 400,
+    errors.SizeInvalid: 400,
+    errors.RangeInvalid: 416,
+    errors.PaginationNumberInvalid: 400,
+    errors.Unauthorized: 401,
+    errors.Denied: 403,
+    errors.Unsupported: 405,
+    errors.TooManyRequests: 429,
+    errors.Unavailable: 503,
+    errors.StoreFull: 507,
+}
+
+_CODES: Final = {
+    400: "BAD_REQUEST",
+    404: "NOT_FOUND",
+    405: "UNSUPPORTED",
+    408: "TIMEOUT",
+    416: "RANGE_INVALID",
+    429: "TOOMANYREQUESTS",
+    501: "UNSUPPORTED",
+    503: "UNAVAILABLE",
+}
+
+
+def render(error: errors.RegistryError, headers: list[Header] | None = None) -> Response:
+    """Return the response that tells a client of an error."""
+    response = _response(STATUS[type(error)], error.code, error.message, error.detail)
+    response.headers += headers or []
+    if isinstance(error, errors.RangeInvalid):
+        response.headers.append(("Content-Range", f"bytes */{error.size}"))
+    elif isinstance(error, errors.UploadBusy | errors.Unavailable):
+        response.headers.append(("Retry-After", "1"))
+    return response
+
+
+def refuse(status: int, message: str) -> Response:
+    """Return the response to what never reached a service: malformed, unknown or failed."""
+    return _response(status, _CODES.get(status, "UNKNOWN"), message, {})
+
+
+def incomplete(error: BodyIncomplete) -> Response:
+    """Return the response for a client that broke off its body: it may still be reading."""
+    response = refuse(408, f"the request body ended early: {error}; send it again")
+    response.close = True
+    return response
+
+
+def _response(status: int, code: str, message: str, detail: dict[str, object]) -> Response:
+    body = {"errors": [{"code": code, "message": message, "detail": detail}]}
+    return Response(
+        status,
+        [("Content-Type", "application/json")],
+        Inline(json.dumps(body, ensure_ascii=True, default=str).encode()),
+    )

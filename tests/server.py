@@ -1,0 +1,124 @@
+"""A running `entrepot serve`: a real process on a free loopback port, with a data directory."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Final
+
+from tests.http_client import Client
+
+START_SECONDS: Final = 30
+STOP_SECONDS: Final = 30
+_POLL_SECONDS: Final = 0.02
+
+
+class RunningServer:
+    """One server process group. It is ready when the constructor returns.
+
+    `settings` maps `section.key` to text, as the environment would give it; `config` is TOML.
+    After `stop` or `kill`, `start` serves the same data on the same address again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        workers: int = 1,
+        settings: Mapping[str, str] | None = None,
+        config: str = "",
+    ) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.host = f"127.0.0.1:{_free_port()}"
+        self.url = f"http://{self.host}"
+        self._log = folder / "server.log"
+        self._command = [_program(), "serve", "--listen", self.host, "--data", str(self.data)]
+        self._command += ["--workers", str(workers)]
+        if config:
+            file = folder / "entrepot.toml"
+            file.write_text(config)
+            self._command += ["--config", str(file)]
+        self._environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("ENTREPOT_")
+        } | {
+            f"ENTREPOT_{name.replace('.', '_').upper()}": value
+            for name, value in (settings or {}).items()
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start the process and wait until it is ready. Raise RuntimeError if it never is."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready():
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the server ended at once:\n{self.log()[-4000:]}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"not ready in {START_SECONDS} s:\n{self.log()[-4000:]}")
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit code. What is still left after a while is killed."""
+        if self._process is None:
+            return 0
+        self._process.terminate()
+        try:
+            code = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        self._process = None
+        return code
+
+    def kill(self) -> None:
+        """End all its processes at once, as a power failure would."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def client(self, *, timeout: float = 30.0) -> Client:
+        """Return a client with a connection of its own."""
+        host, _, port = self.host.partition(":")
+        return Client(host, int(port), timeout=timeout)
+
+    def log(self) -> str:
+        """Return all that the server has written so far, over restarts too."""
+        return self._log.read_text(errors="replace")
+
+    def _ready(self) -> bool:
+        connection = HTTPConnection(self.host, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def _program() -> str:
+    return str(Path(sys.executable).with_name("entrepot"))
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

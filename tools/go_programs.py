@@ -1,0 +1,113 @@
+"""Real programs written in Go, built at pinned versions into `.tools/bin` where Go is present.
+
+The clients come from `requirements/go`, pinned by hash. The conformance suite and zot are
+fetched by package path and version, and checked by Go's own checksum database.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tools.environment import PROGRAMS, ROOT
+from tools.speech import say
+
+_CLIENTS: Final = ROOT / "requirements" / "go"
+_BUILD_SECONDS: Final = 1200
+
+
+class NotToBeHad(Exception):
+    """The program cannot be built here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoProgram:
+    """A program that `go install` builds from `path@version`."""
+
+    name: str
+    path: str
+    version: str
+    tags: str = ""
+
+
+CONFORMANCE: Final = GoProgram(
+    name="conformance",
+    path="github.com/opencontainers/distribution-spec/conformance",
+    version="4fc4ecbefaaa6e4e1682f59f5ac445d076cf642d",
+)
+"""The distribution-spec's own suite; it has no releases, so a commit of `main` is its version."""
+
+ZOT: Final = GoProgram(
+    name="zot",
+    path="zotregistry.dev/zot/v2/cmd/zot",
+    version="v2.1.13",
+    tags="containers_image_openpgp",  # the minimal build, as its own project makes it
+)
+
+
+def install_clients() -> None:
+    """Build crane, regctl and oras if they are not up to date; where that fails, say so.
+
+    Tests that need one which is missing report themselves as not run.
+    """
+    locked = b"".join((_CLIENTS / name).read_bytes() for name in ("go.mod", "go.sum"))
+    wanted = hashlib.sha256(locked).hexdigest()
+    stamp = PROGRAMS.parent / "go-clients.stamp"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    try:
+        # -mod=readonly: a hash that is not in go.sum is an error, never an addition.
+        _go_install("tool", cwd=_CLIENTS, flags="-mod=readonly")
+    except NotToBeHad as reason:
+        say(f"not building the Go clients: {reason}")
+        return
+    stamp.write_text(wanted)
+
+
+def install(program: GoProgram) -> Path:
+    """Return where `program` is at its pinned version, building it first if needed.
+
+    A binary that the operator put there by hand is taken as it is. Raise NotToBeHad.
+    """
+    binary = PROGRAMS / program.name
+    stamp = PROGRAMS.parent / f"{program.name}.stamp"
+    if binary.exists() and (not stamp.exists() or stamp.read_text() == program.version):
+        return binary
+    flags = f"-tags={program.tags}" if program.tags else ""
+    _go_install(f"{program.path}@{program.version}", cwd=ROOT, flags=flags)
+    stamp.write_text(program.version)
+    return binary
+
+
+def _go_install(target: str, *, cwd: Path, flags: str) -> None:
+    go = shutil.which("go")
+    if go is None:
+        raise NotToBeHad("there is no Go toolchain on PATH")
+    PROGRAMS.mkdir(parents=True, exist_ok=True)
+    say(f"building with Go: {target if '@' in target else 'crane, oras, regctl'}")
+    environment = os.environ | {
+        "CGO_ENABLED": "0",
+        "GOBIN": str(PROGRAMS),
+        "GOFLAGS": flags,
+        "GOTOOLCHAIN": "local",  # never fetch another toolchain
+    }
+    try:
+        built = subprocess.run(
+            [go, "install", "-trimpath", "-buildvcs=false", target],
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=_BUILD_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise NotToBeHad(f"go install did not end within {_BUILD_SECONDS} s") from None
+    if built.returncode != 0:
+        *_, last = ["for no reason told", *built.stdout.strip().splitlines()]
+        raise NotToBeHad(f"go install {target} failed: {last.strip()}")
