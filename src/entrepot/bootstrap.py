@@ -11,6 +11,7 @@ import signal
 import ssl
 import tempfile
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,9 +19,10 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 
 from entrepot import __version__, logs
-from entrepot.adapters.metadata_stores.migrate import migrate
-from entrepot.adapters.metadata_stores.sql import SqlMetadataStore
+from entrepot.adapters.metadata_stores.migrate import is_current, migrate
+from entrepot.adapters.metadata_stores.store import SqlMetadataStore
 from entrepot.config import Settings
+from entrepot.oci.errors import RegistryError, Unavailable
 from entrepot.plugins import load
 from entrepot.ports.clock import Clock
 from entrepot.ports.content_store import ContentStore
@@ -68,7 +70,7 @@ def serve(settings: Settings) -> int:
             settings.server.tls_certificate, settings.server.tls_key, http2=settings.server.http2
         )
     settings.storage.path.mkdir(parents=True, exist_ok=True)
-    migrate(database_url(settings))
+    _migrate_apart(database_url(settings))
     listeners = [listen(address, workers) for address in settings.server.listen]
     scratch = Path(tempfile.mkdtemp(prefix="entrepot-metrics-"))
     metrics.prepare(scratch)
@@ -111,7 +113,7 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
         yield assemble(settings, content, metadata, clock=SystemClock(), new_id=_new_id)
     finally:
         await metadata.close()
-        content.close()
+        await content.close()
 
 
 def assemble(
@@ -166,6 +168,33 @@ class SystemClock:
     def now(self) -> float:
         """Return the time in seconds since the Unix epoch."""
         return time.time()
+
+
+def _migrate_apart(url: str) -> None:
+    """Bring the database's schema up to date in a process of its own.
+
+    Migrations import several times what serving needs; that memory goes with the process.
+    Raise what `migrate` raises.
+    """
+    if is_current(url):
+        return
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            migrate(url)
+        except RegistryError as error:
+            os.write(writer, error.message.encode())
+            os._exit(1)
+        except BaseException:
+            os.write(writer, traceback.format_exc().encode())
+            os._exit(1)
+        os._exit(0)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as answer:
+        message = answer.read()
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
+        raise Unavailable(message or "the metadata database could not be migrated")
 
 
 def _new_id() -> str:

@@ -52,7 +52,10 @@ def _lines(error: Exception) -> Iterator[tuple[str, str]]:
                 yield f"{where}{problem.message}", problem.hint
         case typer.TyperException():
             context = getattr(error, "ctx", None)
-            yield error.format_message(), f"{context.command_path} --help" if context else ""
+            yield (
+                error.format_message(),
+                f"{context.command_path if context else 'entrepot'} --help",
+            )
         case errors.RegistryError():
             yield error.message, ""
         case OSError(filename=str(name), strerror=str(reason)):

@@ -4,7 +4,6 @@ A kind reads a value as TOML gives it (`read`) or as an environment variable or 
 (`parse`). Both raise ValueError for anything else; `allowed` says what would have been right.
 """
 
-import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-_QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)", re.ASCII)
+_QUANTITY: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([a-z]*)", re.ASCII)
 _SIZE_UNITS: Final[Mapping[str, int]] = {
     "": 1, "b": 1,
     "k": 1024, "kb": 1024, "kib": 1024,
@@ -70,15 +69,14 @@ def _quantity(text: str, units: Mapping[str, float]) -> float:
     match = _QUANTITY.fullmatch(text.strip().lower())
     if match is None or match[2] not in units:
         raise ValueError(text)
-    quantity = float(match[1]) * units[match[2]]
-    if not math.isfinite(quantity):
-        raise ValueError(text)
-    return quantity
+    # Whole numbers stay exact: a size may be above what a float can count.
+    number = float(match[1]) if "." in match[1] else int(match[1])
+    return number * units[match[2]]
 
 
 def _parse_size(text: str) -> int:
     size = _quantity(text, _SIZE_UNITS)
-    if not size.is_integer():
+    if size != int(size):
         raise ValueError(text)
     return int(size)
 
@@ -109,7 +107,7 @@ def _show_duration(seconds: float) -> str:
     for unit in ("d", "h", "m", "s"):
         if seconds and seconds % _TIME_UNITS[unit] == 0:
             return f"{seconds / _TIME_UNITS[unit]:.0f}{unit}"
-    return f"{seconds * 1000:g}ms" if seconds else "0s"
+    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms" if seconds else "0s"
 
 
 def _text(value: object) -> str:

@@ -47,7 +47,7 @@ class Ingest(Protocol):
         ...
 
     async def abort(self) -> None:
-        """Drop the bytes."""
+        """Drop the bytes. An append or commit that is under way ends with BlobUploadUnknown."""
         ...
 
 
@@ -82,9 +82,14 @@ class ContentStore(Protocol):
     ) -> Ingest:
         """Return the ingest of an upload id (`[0-9a-zA-Z_-]{1,64}`).
 
-        With `create`, start it empty, to be hashed with `algorithm`. Otherwise raise
-        BlobUploadUnknown if there is none.
+        With `create`, start it empty, to be hashed with `algorithm`; raise BlobUploadInvalid if
+        the id is malformed or in use, DigestInvalid if the algorithm is not supported.
+        Otherwise raise BlobUploadUnknown if there is none.
         """
+        ...
+
+    async def close(self) -> None:
+        """Give back threads and memory. Running operations end first."""
         ...
 
 

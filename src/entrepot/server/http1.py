@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from collections import deque
 from enum import Enum, auto
+from time import perf_counter
 from typing import Final, cast
 
 import httptools
@@ -22,6 +23,7 @@ from entrepot.web.message import EmptyBody, Headers, Request
 LINGER: Final = 2.0
 """Seconds in which a refused body is still received, so that the client reads why."""
 
+TLS_HANDSHAKE: Final = b"\x16\x03"
 NO_BODY: Final = EmptyBody()
 
 
@@ -89,6 +91,9 @@ class Http1Connection(asyncio.Protocol):
             self._fresh = False
             if data.startswith(b"PRI") and self._server.limits.http2 and not self._tls:
                 self._become_http2(data)
+                return
+            if data.startswith(TLS_HANDSHAKE) and not self._tls:
+                self._refuse(400, "this port speaks plain HTTP; use http:// or the TLS port")
                 return
         self._feed(data)
 
@@ -277,8 +282,7 @@ class Http1Connection(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._handle(request, keep_alive))
 
     async def _handle(self, request: Request, keep_alive: bool) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = perf_counter()
         response = await self._server.answer(request)
         body = request.body
         unread = isinstance(body, ReceivedBody) and not body.complete
@@ -299,7 +303,7 @@ class Http1Connection(asyncio.Protocol):
             closing = True
             self.abort()
         finally:
-            self._server.observe(request, response, self._writer.sent, loop.time() - started)
+            self._server.observe(request, response, self._writer.sent, perf_counter() - started)
         self._task = None
         if isinstance(body, ReceivedBody):
             body.discard()

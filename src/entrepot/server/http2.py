@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Final, cast
 
 from h2.config import H2Configuration
@@ -239,8 +240,7 @@ class Http2Connection(asyncio.Protocol):
     # ── handling and sending ─────────────────────────────────────────────────────────────────
 
     async def _handle(self, request: Request, exchange: Exchange) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = perf_counter()
         response = await self._server.answer(request)
         try:
             await self._send(request, response, exchange)
@@ -248,7 +248,7 @@ class Http2Connection(asyncio.Protocol):
             self._reset(exchange, ErrorCodes.INTERNAL_ERROR)
         finally:
             del self._exchanges[exchange.id]
-            self._server.observe(request, response, exchange.sent, loop.time() - started)
+            self._server.observe(request, response, exchange.sent, perf_counter() - started)
         body = exchange.body
         if body is not None:
             body.discard()

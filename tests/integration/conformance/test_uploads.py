@@ -7,7 +7,6 @@ from tests.integration.conformance.content import random_blob
 from tests.integration.conformance.expectations import assert_blob_created, assert_refused
 from tests.integration.conformance.repository import (
     AS_OCTETS,
-    WAYS,
     Repository,
     content_range,
     moved_on,
@@ -147,7 +146,7 @@ def _assert_unknown(repository: Repository, location: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "session", ["unknown", "0" * 36, "..%2F..%2Fescape", "%00", "a" * 300, "a.b", "a b".replace(" ", "%20")]
+    "session", ["unknown", "0" * 36, "..%2F..%2Fescape", "%00", "a" * 300, "a.b", "a%20b"]
 )
 def test_no_session_but_a_given_one_is_known(repository: Repository, session: str) -> None:
     _assert_unknown(repository, repository.path("blobs", "uploads", session))
@@ -180,7 +179,7 @@ def test_a_malformed_digest_leaves_the_upload_open(repository: Repository) -> No
 
 
 @pytest.mark.parametrize(
-    "header", ["0-3", "0-5000", "5-0", "a-b", "0", "-", "0-", "-5", "0-511 0-511", "1.0-2.0", ""]
+    "header", ["0-3", "0-5000", "5-0", "a-b", "0", "-", "0-", "-5", "0-511 0-511", "1.0-2.0"]
 )
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 def test_a_content_range_that_does_not_fit_is_refused(
@@ -213,13 +212,6 @@ def test_a_streamed_chunk_shorter_than_its_range_is_refused(repository: Reposito
     assert offset in (0, 100)
     location = moved_on(repository.put_chunk(location, blob.content[offset:], offset))
     assert_blob_created(repository, repository.close_upload(location, blob.digest), blob)
-
-
-def test_the_location_may_be_read_and_written_anew(repository: Repository) -> None:
-    """Clients parse a Location, set `digest` and encode it again; all of them must work."""
-    for way in WAYS:
-        blob = random_blob(3067)
-        assert_blob_created(repository, repository.push(blob, way), blob)
 
 
 def test_many_uploads_stand_side_by_side(repository: Repository) -> None:

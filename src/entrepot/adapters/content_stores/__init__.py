@@ -1,11 +1,15 @@
-"""Content stores. The filesystem driver:
+"""Content stores. The filesystem driver, from the outside in:
 
 filesystem.py     the driver: reads, small writes, enumeration
 ingest.py         one upload: append, commit, abort
-pipeline.py       how an append's chunks reach the disk and the hash, off the event loop
-ingest_file.py    the upload's file: its place, its lock, writing to it
-running_hash.py   hashes kept between appends, and the checkpoint other processes read
+append.py         how an append's chunks reach the disk and the hash
+threads.py        the threads on which all that blocks is done
 blob_files.py     content under its digest: verified bytes in, synced and renamed
+ingest_file.py    the upload's file: its lock, and writing to it
+ingest_place.py   where an upload's files lie
+running_hash.py   hashes kept between appends
+checkpoint.py     the digest an append leaves for the process that commits
+durability.py     getting bytes and names onto the disk
 small_content.py  the memory for small content
 disk_errors.py    what the operating system refuses, in the registry's words
 """

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from entrepot.adapters.content_stores.disk_errors import disk_errors
+from entrepot.adapters.content_stores.durability import sync_directory
 from entrepot.adapters.content_stores.ingest_file import IngestFile
-from entrepot.adapters.content_stores.writeback import sync_directory
 from entrepot.oci.digest import HEX_LENGTH, Digest
 from entrepot.oci.errors import BlobUnknown, DigestInvalid
 

@@ -17,7 +17,8 @@ from typing import Final
 from entrepot.adapters.content_stores.blob_files import BlobFiles
 from entrepot.adapters.content_stores.disk_errors import disk_errors
 from entrepot.adapters.content_stores.ingest import FilesystemIngest
-from entrepot.adapters.content_stores.ingest_file import IngestFile, IngestPlace
+from entrepot.adapters.content_stores.ingest_file import IngestFile
+from entrepot.adapters.content_stores.ingest_place import IngestPlace
 from entrepot.adapters.content_stores.running_hash import RunningHashes
 from entrepot.adapters.content_stores.small_content import SmallContent
 from entrepot.adapters.content_stores.threads import Threads

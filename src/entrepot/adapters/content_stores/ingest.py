@@ -7,7 +7,8 @@ from entrepot.adapters.content_stores.append import Append
 from entrepot.adapters.content_stores.blob_files import BlobFiles
 from entrepot.adapters.content_stores.checkpoint import Checkpoint
 from entrepot.adapters.content_stores.disk_errors import disk_errors
-from entrepot.adapters.content_stores.ingest_file import IngestFile, IngestPlace
+from entrepot.adapters.content_stores.ingest_file import IngestFile
+from entrepot.adapters.content_stores.ingest_place import IngestPlace
 from entrepot.adapters.content_stores.running_hash import RunningHash, RunningHashes
 from entrepot.adapters.content_stores.threads import Threads, uncancelled
 from entrepot.oci.digest import Digest

@@ -17,14 +17,22 @@ REVISION: Final = "0001"
 """The revision this version works with: the head of `migrations/versions`."""
 
 
+def is_current(url: str) -> bool:
+    """Whether the schema is that of this version; blocking.
+
+    Raise Unavailable if the database cannot be reached.
+    """
+    path = sqlite_path(url)
+    found = _sqlite_revision(path) if path is not None else _postgresql_revision(url)
+    return found == REVISION
+
+
 def migrate(url: str) -> None:
     """Create or upgrade the schema if need be; blocking.
 
     Raise Unavailable if the database cannot be reached or is newer than this version.
     """
-    path = sqlite_path(url)
-    found = _sqlite_revision(path) if path is not None else _postgresql_revision(url)
-    if found == REVISION:
+    if is_current(url):
         return
     from entrepot.adapters.metadata_stores.migrations.upgrade import upgrade
 
