@@ -7,6 +7,7 @@ do, so a response that was compressed on the way does not go unnoticed.
 import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
@@ -80,10 +81,9 @@ class Client:
             connection.putheader("Content-Length", str(len(body or b"")))
         for name, value in given:
             connection.putheader(name, value)
-        try:
+        # A server that refuses before all of the body is sent has answered why.
+        with suppress(BrokenPipeError, ConnectionResetError):
             connection.endheaders(body if chunked or body else None, encode_chunked=chunked)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # refused before all of it was sent: the answer says why
         return _read(connection.getresponse())
 
     def get(self, target: str, headers: HeaderItems = ()) -> Response:

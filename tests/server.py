@@ -3,11 +3,12 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Iterable, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,9 @@ _POLL_SECONDS: Final = 0.02
 class RunningServer:
     """One server process group. It is ready when the constructor returns.
 
-    `settings` maps `section.key` to text, as the environment would give it; `config` is TOML.
+    `settings` maps `section.key` to text, as the environment would give it; `config` is TOML;
+    `listen` are addresses beside the TCP one. With `tls` the server is one whose certificate
+    that context trusts.
     After `stop` or `kill`, `start` serves the same data on the same address again.
     """
 
@@ -32,14 +35,20 @@ class RunningServer:
         workers: int = 1,
         settings: Mapping[str, str] | None = None,
         config: str = "",
+        data: Path | None = None,
+        listen: Iterable[str] = (),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.folder = folder
-        self.data = folder / "data"
+        self.data = data or folder / "data"
         self.host = f"127.0.0.1:{_free_port()}"
-        self.url = f"http://{self.host}"
+        self.url = f"{'https' if tls else 'http'}://{self.host}"
+        self._tls = tls
         self._log = folder / "server.log"
         self._command = [_program(), "serve", "--listen", self.host, "--data", str(self.data)]
         self._command += ["--workers", str(workers)]
+        for address in listen:
+            self._command += ["--listen", address]
         if config:
             file = folder / "entrepot.toml"
             file.write_text(config)
@@ -95,6 +104,19 @@ class RunningServer:
             self._process.wait()
             self._process = None
 
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process that was started; with several workers, their parent."""
+        assert self._process is not None, "the server is stopped"
+        return self._process
+
+    @property
+    def workers(self) -> list[int]:
+        """The ids of the processes that handle requests now."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in children] or [pid]
+
     def client(self, *, timeout: float = 30.0) -> Client:
         """Return a client with a connection of its own."""
         host, _, port = self.host.partition(":")
@@ -106,6 +128,8 @@ class RunningServer:
 
     def _ready(self) -> bool:
         connection = HTTPConnection(self.host, timeout=5)
+        if self._tls:
+            connection = HTTPSConnection(self.host, timeout=5, context=self._tls)
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == 200

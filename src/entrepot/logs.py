@@ -21,9 +21,6 @@ from entrepot.config import LogSettings, Settings
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, Processor
 
-FLUSH_INTERVAL: Final = 0.2
-"""Seconds after which the server flushes the access log."""
-
 _FLUSH_BYTES: Final = 64 * 1024
 _ATOMIC_BYTES: Final = 4096
 _MAX_TARGET: Final = 1024
@@ -168,9 +165,9 @@ def _hidden(module: str) -> Iterator[None]:
 class AccessLog:
     """One line per request, buffered: a request costs microseconds and no system call.
 
-    Lines leave with `flush`, which the server calls every `FLUSH_INTERVAL` seconds, when 64 KiB
-    have gathered, and with `close`. A log that cannot be written fails no request: its lines
-    are dropped.
+    Lines leave with `flush`, which a worker calls a few times a second, when 64 KiB have
+    gathered, and with `close`. A log that cannot be written fails no request: its lines are
+    dropped.
     """
 
     def __init__(self, descriptor: int, style: Literal["json", "human", "colour"]) -> None:

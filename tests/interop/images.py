@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,11 @@ CREATED: Final = "2024-01-01T00:00:00Z"
 
 TAG: Final = "1.0"
 """What the images are called in their layouts."""
+
+HERE: Final = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+"""The architecture of this machine, in the word that images have for it."""
+
+ELSEWHERE: Final = "riscv64" if HERE != "riscv64" else "amd64"
 
 _APPLETS: Final = ("sh", "ls", "cat", "echo", "true")
 
@@ -32,7 +38,7 @@ def busybox(path: Path, program: Path) -> Layout:
     files += [(f"bin/{applet}", "busybox") for applet in _APPLETS]
     layout = Layout.create(path)
     layers = [layer(files), layer([("etc/motd", b"Goods from the entrepot\n")])]
-    layout.tag(add_image(layout, layers, "amd64"), TAG)
+    layout.tag(add_image(layout, layers, HERE), TAG)
     return layout
 
 
@@ -41,7 +47,7 @@ def multi_platform(path: Path, program: Path) -> Layout:
     layout = Layout.create(path)
     shared = layer([("etc/motd", b"Goods from the entrepot\n")])
     children = []
-    for architecture, content in (("amd64", program.read_bytes()), ("arm64", b"not for here\n")):
+    for architecture, content in ((HERE, program.read_bytes()), (ELSEWHERE, b"not for here\n")):
         image = add_image(layout, [shared, layer([("bin/busybox", content)])], architecture)
         children.append(image | {"platform": {"architecture": architecture, "os": "linux"}})
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": children}
@@ -68,7 +74,7 @@ def large(path: Path, block: bytes, blocks: int) -> Layout:
     digest = f"sha256:{hashed.hexdigest()}"
     unnamed.rename(layout.file(digest))
     only = {"mediaType": LAYER, "digest": digest, "size": size}
-    layout.tag(_add_manifest(layout, [only], [digest], "amd64"), TAG)
+    layout.tag(_add_manifest(layout, [only], [digest], HERE), TAG)
     return layout
 
 
@@ -101,7 +107,7 @@ def add_image(layout: Layout, layers: Sequence[bytes], architecture: str) -> Des
 
 def docker_archive(layout: Layout, path: Path, name: str) -> None:
     """Write a layout's image in the format of `docker save`."""
-    manifest = layout.document(layout.find(TAG))
+    manifest = layout.document(layout.find())
     config = layout.file(manifest["config"]["digest"])
     names = [f"{number}.tar" for number in range(len(manifest["layers"]))]
     table = [{"Config": f"{config.name}.json", "RepoTags": [name], "Layers": names}]

@@ -66,11 +66,10 @@ class Layout:
         index["manifests"].append(descriptor | {"annotations": {_TAG: tag}})
         (self.path / "index.json").write_text(json.dumps(index))
 
-    def find(self, tag: str | None = None) -> Descriptor:
-        """Return the manifest tagged `tag`; without it, the only one there is."""
+    def find(self) -> Descriptor:
+        """Return the manifest that has a tag; where none has, the only one there is."""
         entries = json.loads((self.path / "index.json").read_bytes())["manifests"]
-        if tag is not None:
-            entries = [one for one in entries if one.get("annotations", {}).get(_TAG) == tag]
+        entries = [one for one in entries if _TAG in one.get("annotations", {})] or entries
         assert len(entries) == 1, entries
         (found,) = entries
         return {key: value for key, value in found.items() if key != "annotations"}

@@ -73,7 +73,7 @@ def _bounds(spec: str, size: int) -> tuple[int, int] | None:
     if not first:
         return max(size - int(last), 0), size
     if last and int(last) < int(first):
-        return None
+        return 0, 0  # RFC 9110 would ignore it; the conformance suite wants it refused
     return int(first), min(int(last) + 1, size) if last else size
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from entrepot.oci.digest import Digest
 from entrepot.oci.errors import BlobUnknown, BlobUploadUnknown, Denied
 from entrepot.oci.reference import RepositoryName
 from entrepot.ports.metadata_store import BlobLink, MetadataStore, UploadSession
@@ -35,7 +36,7 @@ class BlobLinksSuite:
         assert (await store.blobs.find(ALPHA, LAYER)).size == size
 
     async def test_sha512_is_a_digest_like_any_other(self, store: MetadataStore) -> None:
-        long = digest("layer").of(b"layer", "sha512")
+        long = Digest.of(b"layer", "sha512")
         await store.blobs.add(ALPHA, long, 5, leased_until=LEASE, actor=ACTOR, at=NOW)
         assert (await store.blobs.find(ALPHA, long)).size == 5
 
@@ -55,9 +56,7 @@ class BlobLinksSuite:
 
     async def test_adding_ends_the_upload(self, store: MetadataStore) -> None:
         await store.uploads.start(UploadSession("u1", ALPHA, "sha256", ACTOR, NOW, NOW))
-        await store.blobs.add(
-            ALPHA, LAYER, 5, leased_until=LEASE, actor=ACTOR, at=NOW, upload="u1"
-        )
+        await store.blobs.add(ALPHA, LAYER, 5, leased_until=LEASE, actor=ACTOR, at=NOW, upload="u1")
         with pytest.raises(BlobUploadUnknown):
             await store.uploads.find("u1")
 
@@ -65,9 +64,7 @@ class BlobLinksSuite:
         await link(store, ALPHA, "layer")
         await forget_events(store)
         for leased_until, expected in ((LEASE + 60, LEASE + 60), (LEASE, LEASE + 60)):
-            await store.blobs.add(
-                ALPHA, LAYER, 5, leased_until=leased_until, actor=ACTOR, at=NOW
-            )
+            await store.blobs.add(ALPHA, LAYER, 5, leased_until=leased_until, actor=ACTOR, at=NOW)
             assert (await store.blobs.find(ALPHA, LAYER)).leased_until == expected
         assert await events(store) == []
 
@@ -175,9 +172,7 @@ class BlobLinksSuite:
         await store.manifests.delete(ALPHA, manifest, actor=ACTOR, at=NOW)
         await store.blobs.remove(ALPHA, LAYER, actor=ACTOR, at=NOW)
 
-    async def test_a_blob_named_twice_by_a_manifest_counts_once(
-        self, store: MetadataStore
-    ) -> None:
+    async def test_a_blob_named_twice_by_a_manifest_counts_once(self, store: MetadataStore) -> None:
         await link(store, ALPHA, "layer")
         await push(store, ALPHA, image("image", "layer", "layer"))
         with pytest.raises(Denied):

@@ -75,7 +75,11 @@ async def push(
 
 
 async def push_image(
-    store: MetadataStore, repository: RepositoryName, name: str, *blobs: str, tags: Iterable[str] = ()
+    store: MetadataStore,
+    repository: RepositoryName,
+    name: str,
+    *blobs: str,
+    tags: Iterable[str] = (),
 ) -> Digest:
     """Link blobs and push a manifest that needs them; return its digest."""
     await link(store, repository, *blobs)
@@ -83,7 +87,9 @@ async def push_image(
     return digest(name)
 
 
-async def events(store: MetadataStore) -> list[tuple[str, RepositoryName, Digest | None, Tag | None]]:
+async def events(
+    store: MetadataStore,
+) -> list[tuple[str, RepositoryName, Digest | None, Tag | None]]:
     """Return (kind, repository, digest, tag) of what the outbox holds, oldest first."""
     pending = await store.outbox.pending(1000)
     return [(event.kind, event.repository, event.digest, event.tag) for event in pending]

@@ -109,9 +109,7 @@ class ManifestsSuite:
         for name in ("child", "index"):
             await store.manifests.delete(ALPHA, digest(name), actor=ACTOR, at=NOW)
 
-    async def test_a_push_tells_of_the_manifest_and_of_each_tag(
-        self, store: MetadataStore
-    ) -> None:
+    async def test_a_push_tells_of_the_manifest_and_of_each_tag(self, store: MetadataStore) -> None:
         await push(store, ALPHA, image("image", tags=["v2", "v1"]))
         assert await events(store) == [
             ("manifest.push", ALPHA, IMAGE, None),
@@ -120,9 +118,13 @@ class ManifestsSuite:
         ]
 
     async def test_pushing_what_exists_changes_only_the_tags(self, store: MetadataStore) -> None:
-        await push(store, ALPHA, ManifestPush(record("image", artifact_type="a"), tags=(Tag("v1"),)))
+        await push(
+            store, ALPHA, ManifestPush(record("image", artifact_type="a"), tags=(Tag("v1"),))
+        )
         await forget_events(store)
-        await push(store, ALPHA, ManifestPush(record("image", artifact_type="b"), tags=(Tag("v2"),)))
+        await push(
+            store, ALPHA, ManifestPush(record("image", artifact_type="b"), tags=(Tag("v2"),))
+        )
         assert (await store.manifests.find(ALPHA, Tag("v2"))).artifact_type == "a"
         assert await store.tags.list(ALPHA, limit=10) == ["v1", "v2"]
         assert await events(store) == [("tag.set", ALPHA, IMAGE, Tag("v2"))]

@@ -40,9 +40,7 @@ class TagsSuite:
             behind = [tag for tag in TAGS_IN_BYTE_ORDER if tag > after]
             assert await store.tags.list(ALPHA, after=after, limit=3) == behind[:3]
 
-    async def test_a_repository_may_have_no_tags_but_must_exist(
-        self, store: MetadataStore
-    ) -> None:
+    async def test_a_repository_may_have_no_tags_but_must_exist(self, store: MetadataStore) -> None:
         await link(store, ALPHA, "layer")
         assert await store.tags.list(ALPHA, limit=10) == []
         with pytest.raises(NameUnknown):
@@ -91,9 +89,7 @@ class TagsSuite:
 
 
 class CatalogSuite:
-    async def test_repositories_come_in_byte_order_page_by_page(
-        self, store: MetadataStore
-    ) -> None:
+    async def test_repositories_come_in_byte_order_page_by_page(self, store: MetadataStore) -> None:
         for name in reversed(NAMES_IN_BYTE_ORDER):
             await link(store, RepositoryName(name), "layer")
         assert sorted(NAMES_IN_BYTE_ORDER) == NAMES_IN_BYTE_ORDER
@@ -168,9 +164,7 @@ class OutboxSuite:
         await store.outbox.delivered([])
         assert await store.outbox.pending(10) == [second]
 
-    async def test_ids_grow_even_when_the_outbox_has_been_empty(
-        self, store: MetadataStore
-    ) -> None:
+    async def test_ids_grow_even_when_the_outbox_has_been_empty(self, store: MetadataStore) -> None:
         await push(store, ALPHA, image("first"))
         (before,) = await store.outbox.pending(10)
         await store.outbox.delivered([before.id])

@@ -64,7 +64,9 @@ def find_programs() -> Path:
     if on_path := shutil.which("initdb"):
         found.append(Path(on_path).resolve().parent)
     if not found:
-        raise PostgresqlMissing("no PostgreSQL server is installed (Debian: apt install postgresql)")
+        raise PostgresqlMissing(
+            "no PostgreSQL server is installed (Debian: apt install postgresql)"
+        )
     return max(found, key=_version)
 
 
@@ -114,7 +116,7 @@ def _group(user: str | None) -> int | None:
 
 
 def _initialise(programs: Path, data: Path, user: str | None) -> None:
-    command = [
+    command: list[str | Path] = [
         programs / "initdb",
         *("--pgdata", data, "--username", SUPERUSER, "--auth", "trust", "--no-sync"),
         *("--encoding", "UTF8", "--locale", "C.UTF-8"),

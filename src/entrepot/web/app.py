@@ -124,7 +124,7 @@ class WebApplication:
             return Response(
                 200,
                 [("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store")],
-                Inline(self._metrics.render()),
+                Inline(await self._metrics.scrape()),
             )
         if path in health.LIVE_PATHS:
             return health.live()

@@ -16,6 +16,8 @@ request several times as much. A restarted worker goes on in its slot's files, s
 fall and files never multiply. Nothing here reads the environment.
 """
 
+import os
+import asyncio
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -47,6 +49,9 @@ DURATION_BUCKETS: Final = (
 )  # fmt: skip
 SIZE_BUCKETS: Final = tuple(1024.0 * 2**power for power in range(22))
 
+_FILE_BYTES: Final = 512 * 1024
+"""More than all combinations of handlers, methods and usual codes take in one file."""
+
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -68,14 +73,16 @@ def retire(directory: Path, slot: int) -> None:
 class Metrics:
     """One worker's metrics, and all workers' together when rendered.
 
-    For every request: `begin` once its handler is known, `end` exactly once after that.
+    The directory must have been made ready with `prepare`, and no other running process may
+    have the same slot. For every request: `begin` once its handler is known, `end` exactly once
+    after that.
     """
 
     def __init__(self, directory: Path, slot: int) -> None:
         self._all = _AllWorkers(directory)
-        self._counters = MmapedDict(str(_path(directory, "counter", slot)))
-        self._histograms = MmapedDict(str(_path(directory, "histogram", slot)))
-        self._gauges = MmapedDict(str(_path(directory, "gauge_livesum", slot)))
+        self._counters = _open(_path(directory, "counter", slot))
+        self._histograms = _open(_path(directory, "histogram", slot))
+        self._gauges = _open(_path(directory, "gauge_livesum", slot))
         self._in_flight = dict.fromkeys(HANDLERS, 0)
         self._in_flight_keys = {
             handler: _key(
@@ -88,17 +95,7 @@ class Metrics:
         self._series: dict[tuple[str, str, int], _Series] = {}
         self._totals: list[_Counter | _Histogram] = []
         self._shared: dict[str, _Histogram] = {}
-
-    @classmethod
-    def create(cls, directory: Path, slot: int) -> "Metrics":
-        """Open the metrics of worker number `slot`, which no other running process may have.
-
-        The directory must have been made ready with `prepare`.
-        """
-        retire(directory, slot)
-        metrics = cls(directory, slot)
-        metrics.flush()
-        return metrics
+        self.flush()
 
     def begin(self, handler: str) -> None:
         """Note that a request to one of the `HANDLERS` is in flight."""
@@ -130,6 +127,12 @@ class Metrics:
         """Return all workers' metrics in Prometheus's text format (`CONTENT_TYPE`)."""
         self.flush()
         return generate_latest(self._all)
+
+    async def scrape(self) -> bytes:
+        """Do what `render` does, merging the workers' files in a thread: with many series
+        that takes tens of milliseconds."""
+        self.flush()
+        return await asyncio.to_thread(generate_latest, self._all)
 
     def close(self) -> None:
         """Flush and close the files; what was counted stays in them."""
@@ -260,6 +263,16 @@ class _AllWorkers(Collector):
 
 def _path(directory: Path, kind: str, slot: int) -> Path:
     return directory / f"{kind}_{slot}.db"
+
+
+def _open(path: Path) -> MmapedDict:
+    """Open a file of values with its space taken beforehand.
+
+    Writing to a mapped page that finds no room on a full disk would kill the process.
+    """
+    with path.open("ab") as file:
+        os.posix_fallocate(file.fileno(), 0, _FILE_BYTES)
+    return MmapedDict(str(path))
 
 
 def _key(name: str, labels: Mapping[str, str], meaning: str, *, suffix: str = "") -> str:

@@ -84,9 +84,7 @@ def layer(*, compressed: bool = True, algorithm: str = "sha256") -> Content:
     return Content(archive.getvalue(), OCI_LAYER, algorithm)
 
 
-def document(
-    fields: Mapping[str, object], media_type: str, algorithm: str = "sha256"
-) -> Content:
+def document(fields: Mapping[str, object], media_type: str, algorithm: str = "sha256") -> Content:
     """Return JSON as content."""
     return Content(json.dumps(fields).encode(), media_type, algorithm)
 
@@ -112,13 +110,13 @@ class Graph:
 
 
 def manifest(
-    config: Content, layers: Iterable[Json], *, algorithm: str = "sha256", **fields: object
+    config: Json, layers: Iterable[Json], *, algorithm: str = "sha256", **fields: object
 ) -> Content:
-    """Return an image manifest over a config and descriptors of layers."""
+    """Return an image manifest over the descriptors of a config and of layers."""
     body: Json = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "config": config.descriptor(),
+        "config": config,
         "layers": list(layers),
     }
     return document(body | fields, OCI_MANIFEST, algorithm)
@@ -147,21 +145,18 @@ def image(
         OCI_CONFIG,
         algorithm,
     )
-    described = [b.embedding_descriptor() if embed else b.descriptor() for b in content]
-    if embed:
-        fields = {"config": config.embedding_descriptor(), **fields}
-    return Graph(
-        (*content, config), (manifest(config, described, algorithm=algorithm, **fields),)
+    described = Content.embedding_descriptor if embed else Content.descriptor
+    top = manifest(
+        described(config), [described(blob) for blob in content], algorithm=algorithm, **fields
     )
+    return Graph((*content, config), (top,))
 
 
-def artifact(
-    artifact_type: str, *, content: Content | None = None, **fields: object
-) -> Graph:
+def artifact(artifact_type: str, *, content: Content | None = None, **fields: object) -> Graph:
     """Return an artifact with one layer of its own type (or `content`) and an empty config."""
     blob = content or random_blob(2048, media_type=artifact_type)
     config = empty_json()
-    body = manifest(config, [blob.descriptor()], artifactType=artifact_type, **fields)
+    body = manifest(config.descriptor(), [blob.descriptor()], artifactType=artifact_type, **fields)
     blobs = (config,) if blob == config else (blob, config)
     return Graph(blobs, (body,))
 

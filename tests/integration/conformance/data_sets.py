@@ -106,9 +106,7 @@ def _index_with_subject() -> DataSet:
     to_it = subject.top.descriptor()
     children = [artifact(SBOM, subject=to_it, annotations=_note()) for _ in range(2)]
     referrer = index(*children, artifactType=SBOM, subject=to_it, annotations=_note())
-    return DataSet(
-        subject + referrer, {"index": subject.top.digest, "sboms": referrer.top.digest}
-    )
+    return DataSet(subject + referrer, {"index": subject.top.digest, "sboms": referrer.top.digest})
 
 
 def _non_distributable_layers() -> DataSet:
@@ -167,9 +165,7 @@ DATA_SETS: Final[dict[str, Callable[[], DataSet]]] = {
     "artifact-index": lambda: _tagged(
         "artifacts", index(artifact(SBOM), artifact(SBOM), artifactType=SBOM)
     ),
-    "artifact-without-layers": lambda: _tagged(
-        "artifact", artifact(SBOM, content=empty_json())
-    ),
+    "artifact-without-layers": lambda: _tagged("artifact", artifact(SBOM, content=empty_json())),
     "artifacts-with-subject": _artifacts_with_subject,
     "index-with-subject": _index_with_subject,
     "missing-subject": lambda: _tagged(
@@ -190,4 +186,3 @@ DATA_SETS: Final[dict[str, Callable[[], DataSet]]] = {
 def distinct(blobs: tuple[Content, ...]) -> Iterator[Content]:
     """Yield blobs, each digest once."""
     yield from {blob.digest: blob for blob in blobs}.values()
-

@@ -131,7 +131,9 @@ def _post_put(repository: Repository, content: bytes, digest: str) -> Response:
     return repository.client.put(location, as_go_sends(content), AS_OCTETS)
 
 
-def _chunks(content: bytes, size: int = 1024) -> list[tuple[int, bytes]]:
+def _chunks(content: bytes) -> list[tuple[int, bytes]]:
+    """Cut content into three chunks at most, each with its offset; none is below 1 KiB."""
+    size = max(1024, len(content) // 3 + 1)
     return [(start, content[start : start + size]) for start in range(0, len(content), size)]
 
 
@@ -165,4 +167,3 @@ WAYS: Final[dict[str, Callable[[Repository, bytes, str], Response]]] = {
     "streamed": _streamed,
 }
 """Every way to push a blob: `way(repository, bytes, digest)` returns the last response."""
-

@@ -14,11 +14,9 @@ from tests.integration.conformance.content import (
     DOCKER_MANIFEST_LIST,
     OCI_INDEX,
     OCI_MANIFEST,
-    SBOM,
     Content,
     Graph,
     Json,
-    artifact,
     digest_of,
     document,
     empty_json,
@@ -190,7 +188,7 @@ def test_too_many_tags_are_too_long_a_uri(repository: Repository) -> None:
     manifest = push_image(repository)
     tags = [f"tag-{number}" for number in range(500)]
     assert_refused(repository.put_manifest(manifest, tags=tags), 414, "TAG_INVALID")
-    assert repository.tags().json()["tags"] in ([], None)
+    assert repository.tags().json()["tags"] == []
 
 
 @pytest.mark.parametrize("tag", ["", "-a", ".a", "a b", "a:b", "ä", "a" * 129, "a/b", "a\n"])
@@ -301,7 +299,8 @@ def test_a_malformed_manifest_is_refused(
     repository: Repository, altered: str, by_tag: bool
 ) -> None:
     graph = image()
-    push_blobs(repository, graph + artifact(SBOM))
+    push_blobs(repository, graph)
+    assert repository.push(empty_json()).status == 201  # what some of the alterations name
     body = ALTERED[altered](json.loads(graph.top.content))
     manifest = document(body, OCI_MANIFEST)
     refused = repository.put_manifest(manifest, "bad" if by_tag else None)
@@ -317,9 +316,7 @@ def test_a_malformed_manifest_is_refused(
      b'{"schemaVersion":' + b"9" * 5000 + b"}"],
     ids=lambda content: repr(content[:24]),
 )  # fmt: skip
-def test_content_that_is_no_json_object_is_refused(
-    repository: Repository, content: bytes
-) -> None:
+def test_content_that_is_no_json_object_is_refused(repository: Repository, content: bytes) -> None:
     target = repository.manifest("bad")
     refused = repository.client.put(target, content, {"Content-Type": OCI_MANIFEST})
     assert_refused(refused, 400, "MANIFEST_INVALID")
@@ -329,7 +326,7 @@ def test_content_that_is_no_json_object_is_refused(
     "content_type",
     [OCI_INDEX, DOCKER_MANIFEST, "application/json", "text/plain", "application/octet-stream",
      "application/vnd.docker.distribution.manifest.v1+json",
-     "application/vnd.docker.distribution.manifest.v1+prettyjws", "a", ";"],
+     "application/vnd.docker.distribution.manifest.v1+prettyjws", "a"],
 )  # fmt: skip
 def test_a_content_type_that_is_not_the_manifests_is_refused(
     repository: Repository, content_type: str
@@ -338,9 +335,6 @@ def test_a_content_type_that_is_not_the_manifests_is_refused(
     push_blobs(repository, graph)
     target = repository.manifest("latest")
     refused = repository.client.put(target, graph.top.content, {"Content-Type": content_type})
-    if content_type == ";":  # no type at all: the document's own counts
-        assert refused.status in (201, 400)
-        return
     assert_refused(refused, 400, "MANIFEST_INVALID")
 
 
@@ -354,9 +348,7 @@ def test_an_index_with_layers_is_refused(repository: Repository) -> None:
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2], ids=["first layer", "last layer", "config"])
-def test_a_manifest_whose_blob_is_missing_is_refused(
-    repository: Repository, missing: int
-) -> None:
+def test_a_manifest_whose_blob_is_missing_is_refused(repository: Repository, missing: int) -> None:
     whole = image()
     absent = whole.blobs[missing]
     push_blobs(repository, whole.without(absent))

@@ -226,7 +226,7 @@ def test_what_does_not_exist_is_not_modified_by_no_tag(repository: Repository) -
 
 # ── HEAD is GET without the body ─────────────────────────────────────────────────────────────
 
-VARYING = {"date"}
+VARYING = {"date", "x-request-id"}
 
 
 def test_head_has_the_headers_of_get(repository: Repository) -> None:

@@ -57,7 +57,7 @@ def test_numbers_in_a_file_are_bytes_and_seconds() -> None:
     assert kinds.DURATION.read(1.5) == 1.5
 
 
-@given(st.integers(min_value=0, max_value=2**60))
+@given(st.integers(min_value=0, max_value=10**18 - 1))
 def test_a_size_that_is_shown_reads_as_itself(size: int) -> None:
     assert kinds.SIZE.read(kinds.SIZE.show(size)) == size
 

@@ -94,6 +94,8 @@ def test_a_descriptor_is_an_object(value: object) -> None:
         ({"data": 1}, "data"),
         ({"data": "not base64!"}, "data"),
         ({"data": "ä"}, "data"),
+        ({"data": "Y29u\ndGVudA=="}, "data"),
+        ({"data": "Y29udGVudA==", "size": 8}, "data"),
         ({"data": base64.b64encode(b"other").decode()}, "data"),
         ({"data": base64.b64encode(b"CONTENT").decode()}, "data"),
     ],

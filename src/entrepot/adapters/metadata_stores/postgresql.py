@@ -94,12 +94,13 @@ class PostgresqlDatabase:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        for _ in range(ATTEMPTS):
-            try:
-                async with self._connection() as connection, connection.transaction():
-                    return await work(PostgresqlTransaction(connection), *args, **kwargs)
-            except RUN_AGAIN:
-                continue
+        async with self._connection() as connection:
+            for _ in range(ATTEMPTS):
+                try:
+                    async with connection.transaction():
+                        return await work(PostgresqlTransaction(connection), *args, **kwargs)
+                except RUN_AGAIN:
+                    continue
         raise Unavailable("too many others change the same metadata; try again")
 
     async def close(self) -> None:
@@ -110,8 +111,6 @@ class PostgresqlDatabase:
         try:
             async with self._pool.connection() as connection:
                 yield connection
-        except RUN_AGAIN:
-            raise
         except psycopg.Error as error:
             translated = refusal(error)
             if translated is error:

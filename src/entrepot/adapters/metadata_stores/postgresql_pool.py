@@ -31,9 +31,9 @@ class Pool:
 
         Raise psycopg.OperationalError if none can be opened, Unavailable after `close`.
         """
+        if self._closed:
+            raise Unavailable("the metadata database is closed")
         async with self._turns:
-            if self._closed:
-                raise Unavailable("the metadata database is closed")
             connection = await self._take()
             try:
                 yield connection
@@ -41,7 +41,7 @@ class Pool:
                 await self._give_back(connection)
 
     async def close(self) -> None:
-        """Wait until every connection is given back, then close them. May be called again."""
+        """Serve those who wait already, then close every connection. May be called again."""
         self._closed = True
         for _ in range(self._size):
             await self._turns.acquire()

@@ -6,6 +6,7 @@ from typing import Final
 
 from entrepot.oci import errors
 from entrepot.ports.delivery import Inline
+from entrepot.protocol.ranges import render_unsatisfied_range
 from entrepot.web.message import BodyIncomplete, Header, Response
 
 STATUS: Final[dict[type[errors.RegistryError], int]] = {
@@ -23,6 +24,7 @@ STATUS: Final[dict[type[errors.RegistryError], int]] = {
     errors.NameInvalid: 400,
     errors.NameUnknown: 404,
     errors.TagInvalid: 400,
+    errors.TooManyTags: 414,
     errors.SizeInvalid: 400,
     errors.RangeInvalid: 416,
     errors.PaginationNumberInvalid: 400,
@@ -51,7 +53,7 @@ def render(error: errors.RegistryError, headers: list[Header] | None = None) -> 
     response = _response(STATUS[type(error)], error.code, error.message, error.detail)
     response.headers += headers or []
     if isinstance(error, errors.RangeInvalid):
-        response.headers.append(("Content-Range", f"bytes */{error.size}"))
+        response.headers.append(("Content-Range", render_unsatisfied_range(error.size)))
     elif isinstance(error, errors.UploadBusy | errors.Unavailable):
         response.headers.append(("Retry-After", "1"))
     return response

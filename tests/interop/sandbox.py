@@ -1,0 +1,93 @@
+"""A home of its own for client programs: no configuration, credentials or images but its own."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from tests.programs import require_program
+from tools.environment import PROGRAMS
+
+SECONDS: Final = 60
+"""How long a command may take unless it says otherwise."""
+
+_KEPT: Final = ("LANG", "TZ")
+_POLICY: Final = '{"default": [{"type": "insecureAcceptAnything"}]}'
+_STORAGE: Final = """\
+[storage]
+driver = "vfs"
+graphroot = "{folder}/images"
+runroot = "{folder}/run"
+"""
+_ENGINE: Final = """\
+[containers]
+cgroups = "disabled"
+cgroupns = "host"
+netns = "host"
+
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+tmp_dir = "{folder}/engine"
+"""
+
+
+class Sandbox:
+    """A folder in which programs find their home, their temporary files and their storage.
+
+    podman, buildah and skopeo keep images in it with the vfs driver, which needs nothing of
+    the kernel. A new sandbox is a machine that has never pulled anything.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        home, temporary, policy = folder / "home", folder / "tmp", folder / "home/.config/containers"
+        for one in (temporary, policy):
+            one.mkdir(parents=True)
+        (policy / "policy.json").write_text(_POLICY)
+        (folder / "storage.conf").write_text(_STORAGE.format(folder=folder))
+        (folder / "containers.conf").write_text(_ENGINE.format(folder=folder))
+        self.environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | {
+            "PATH": os.pathsep.join([str(PROGRAMS), *os.get_exec_path(), "/usr/sbin", "/sbin"]),
+            "HOME": str(home),
+            "TMPDIR": str(temporary),
+            "XDG_RUNTIME_DIR": str(temporary),
+            "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+            "CONTAINERS_CONF": str(folder / "containers.conf"),
+        }
+
+    def run(self, program: str, *arguments: str | Path, seconds: float = SECONDS) -> str:
+        """Run a command that succeeds, and return its standard output."""
+        done = self._run(program, arguments, seconds)
+        assert done.returncode == 0, _outcome(done)
+        return done.stdout
+
+    def said(self, program: str, *arguments: str | Path, seconds: float = SECONDS) -> str:
+        """Run a command that succeeds, and return all that it prints, errors after the rest."""
+        done = self._run(program, arguments, seconds)
+        assert done.returncode == 0, _outcome(done)
+        return done.stdout + done.stderr
+
+    def fails(self, program: str, *arguments: str | Path, seconds: float = SECONDS) -> str:
+        """Run a command that fails, and return all that it prints, errors after the rest."""
+        done = self._run(program, arguments, seconds)
+        assert done.returncode != 0, _outcome(done)
+        return done.stdout + done.stderr
+
+    def _run(
+        self, program: str, arguments: tuple[str | Path, ...], seconds: float
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(require_program(program)), *(str(word) for word in arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+        )
+
+
+def _outcome(done: subprocess.CompletedProcess[str]) -> str:
+    return f"{' '.join(done.args)}: {done.returncode}\n{done.stdout}{done.stderr}"
