@@ -74,11 +74,13 @@ class Client:
         connection.putrequest(method, self.target(target), skip_accept_encoding=True)
         if "accept-encoding" not in names:
             connection.putheader("Accept-Encoding", "gzip")
-        chunked = not isinstance(body, bytes | None)
-        if chunked:
+        chunked = False
+        if body is None or isinstance(body, bytes):
+            if "content-length" not in names and (body is not None or _expects_body(method)):
+                connection.putheader("Content-Length", str(len(body or b"")))
+        else:
+            chunked = True
             connection.putheader("Transfer-Encoding", "chunked")
-        elif "content-length" not in names and (body is not None or _expects_body(method)):
-            connection.putheader("Content-Length", str(len(body or b"")))
         for name, value in given:
             connection.putheader(name, value)
         # A server that refuses before all of the body is sent has answered why.

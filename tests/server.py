@@ -39,13 +39,14 @@ class RunningServer:
         listen: Iterable[str] = (),
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data = data or folder / "data"
         self.host = f"127.0.0.1:{_free_port()}"
         self.url = f"{'https' if tls else 'http'}://{self.host}"
         self._tls = tls
         self._log = folder / "server.log"
-        self._command = [_program(), "serve", "--listen", self.host, "--data", str(self.data)]
+        self._command = [self.program(), "serve", "--listen", self.host, "--data", str(self.data)]
         self._command += ["--workers", str(workers)]
         for address in listen:
             self._command += ["--listen", address]
@@ -64,7 +65,6 @@ class RunningServer:
 
     def start(self) -> None:
         """Start the process and wait until it is ready. Raise RuntimeError if it never is."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -104,6 +104,11 @@ class RunningServer:
             self._process.wait()
             self._process = None
 
+    def signal(self, pid: int, number: int) -> None:
+        """Send a signal to the process or one of its workers."""
+        assert pid in (self.process.pid, *self.workers)
+        os.kill(pid, number)
+
     @property
     def process(self) -> subprocess.Popen[bytes]:
         """The process that was started; with several workers, their parent."""
@@ -126,6 +131,11 @@ class RunningServer:
         """Return all that the server has written so far, over restarts too."""
         return self._log.read_text(errors="replace")
 
+    @staticmethod
+    def program() -> str:
+        """Return the path of the program."""
+        return str(Path(sys.executable).with_name("entrepot"))
+
     def _ready(self) -> bool:
         connection = HTTPConnection(self.host, timeout=5)
         if self._tls:
@@ -137,10 +147,6 @@ class RunningServer:
             return False
         finally:
             connection.close()
-
-
-def _program() -> str:
-    return str(Path(sys.executable).with_name("entrepot"))
 
 
 def _free_port() -> int:

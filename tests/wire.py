@@ -1,6 +1,7 @@
 """A connection on which a test says every byte: requests half sent, pipelined, or malformed."""
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,13 +18,13 @@ class Wire:
         self._received = sock.makefile("rb")
 
     @classmethod
-    def to(cls, server: RunningServer, *, timeout: float = 20.0) -> Self:
+    def to(cls, server: RunningServer, *, timeout: float = 3.0) -> Self:
         """Connect to a running server."""
         host, _, port = server.host.partition(":")
         return cls(socket.create_connection((host, int(port)), timeout))
 
     @classmethod
-    def to_unix(cls, path: Path, *, timeout: float = 20.0) -> Self:
+    def to_unix(cls, path: Path, *, timeout: float = 3.0) -> Self:
         """Connect to a UNIX socket."""
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(timeout)
@@ -48,17 +49,13 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are; a server that has hung up is no error, its answer counts."""
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             self.sock.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def finish(self) -> None:
         """Say that nothing more will be sent, and go on reading."""
-        try:
+        with suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
 
     def get(self, target: str, *headers: str) -> Response:
         """Send a GET and read its response."""
@@ -99,11 +96,9 @@ class Wire:
     def rest(self) -> bytes:
         """Read until the server closes; a reset is an end too."""
         parts: list[bytes] = []
-        try:
+        with suppress(ConnectionResetError):
             while data := self._received.read1(65536):
                 parts.append(data)
-        except ConnectionResetError:
-            pass
         return b"".join(parts)
 
     def _chunked(self) -> bytes:

@@ -144,6 +144,7 @@ def assemble(
             gates,
             clock,
             rules.max_manifest_size,
+            rules.require_blobs,
             rules.require_index_children,
         ),
         Tags(metadata.tags, gates, clock),

@@ -1,17 +1,25 @@
 """The SQL metadata store keeps its contract on both engines."""
 
+import asyncio
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 import pytest
 
+from entrepot.adapters.metadata_stores.migrate import migrate
 from entrepot.adapters.metadata_stores.store import SqlMetadataStore
+from entrepot.oci.reference import Tag
 from entrepot.ports.metadata_store import MetadataStore
+from entrepot.testing.metadata_store_examples import ALPHA
 from entrepot.testing.metadata_store_suite import MetadataStoreSuite
-from entrepot.testing.postgresql import PostgresqlMissing, PostgresqlServer, postgresql_server
+from entrepot.testing.postgresql import PostgresqlServer, postgresql_or_skip
 
 WRONG_COUNTS: Final = {
     "content.links": """
@@ -39,7 +47,51 @@ WRONG_COUNTS: Final = {
 }
 
 
+PROCESSES: Final = 4
+PUSHES: Final = 120
+
+PUSHER: Final = """
+import asyncio, sys
+from entrepot.adapters.metadata_stores.store import SqlMetadataStore
+from entrepot.testing.metadata_store_examples import ALPHA, push_image
+
+async def push(store, number):
+    blobs = [f"blob {(number + step) % 7}" for step in range(4)]
+    tags = [f"{process}-{number:03}", "latest"]
+    await push_image(store, ALPHA, f"image {process} {number}", *blobs, tags=tags)
+
+async def main():
+    store = await SqlMetadataStore.open(url, durable=False)
+    for start in range(0, count, 10):
+        await asyncio.gather(*(push(store, start + offset) for offset in range(10)))
+    await store.close()
+
+url, process, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+asyncio.run(main())
+"""
+
+
 class SqlSuite(MetadataStoreSuite):
+    url: str
+
+    async def test_processes_lose_nothing_of_each_other(self, store: MetadataStore) -> None:
+        processes = [
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", PUSHER, self.url, str(number), str(PUSHES)),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            for number in range(PROCESSES)
+        ]
+        for process in processes:
+            output, _ = await process.communicate()
+            assert process.returncode == 0, output.decode()
+        tags = await store.tags.list(ALPHA, limit=10_000)
+        assert len(tags) == PROCESSES * PUSHES + 1
+        history = await store.tags.history(ALPHA, Tag("latest"), 10_000)
+        assert len(history) == PROCESSES * PUSHES
+        await self.verify(store)
+
     async def verify(self, store: MetadataStore) -> None:
         """Count everything anew and compare."""
         for what, query in WRONG_COUNTS.items():
@@ -49,40 +101,50 @@ class SqlSuite(MetadataStoreSuite):
         raise NotImplementedError
 
 
+@pytest.fixture(scope="module")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "metadata.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
 class TestSqlite(SqlSuite):
     @pytest.fixture
-    async def store(self, tmp_path: Path) -> AsyncIterator[SqlMetadataStore]:
-        self.path = tmp_path / "metadata.db"
-        store = await SqlMetadataStore.open(f"sqlite:///{self.path}", durable=False)
+    async def store(self, migrated_file: Path, tmp_path: Path) -> AsyncIterator[SqlMetadataStore]:
+        self.path = Path(shutil.copy(migrated_file, tmp_path))
+        self.url = f"sqlite:///{self.path}"
+        store = await SqlMetadataStore.open(self.url, durable=False)
         yield store
         await store.close()
 
     def query(self, text: str) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(self.path)
-        try:
+        with closing(sqlite3.connect(self.path)) as connection:
             return connection.execute(text).fetchall()
-        finally:
-            connection.close()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresqlServer]:
-    try:
-        with postgresql_server() as server:
-            yield server
-    except PostgresqlMissing as missing:
-        pytest.skip(f"not run: {missing}")
+    yield from postgresql_or_skip()
+
+
+@pytest.fixture(scope="module")
+def migrated_database(server: PostgresqlServer) -> str:
+    name = server.create_database()
+    migrate(server.url(name))
+    return name
 
 
 @pytest.mark.real
 class TestPostgresql(SqlSuite):
     @pytest.fixture
-    async def store(self, server: PostgresqlServer) -> AsyncIterator[SqlMetadataStore]:
-        self.url = server.create_database()
+    async def store(
+        self, server: PostgresqlServer, migrated_database: str
+    ) -> AsyncIterator[SqlMetadataStore]:
+        self.url = server.url(server.create_database(like=migrated_database))
         store = await SqlMetadataStore.open(self.url)
         yield store
         await store.close()
 
     def query(self, text: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url) as connection:
+        with closing(psycopg.connect(self.url)) as connection:
             return connection.execute(text).fetchall()

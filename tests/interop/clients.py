@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 from typing import Final, Protocol
 
 import pytest
@@ -24,10 +23,14 @@ class Client(Protocol):
 
 
 class LayoutClient:
-    """A client that copies between layouts and registries, byte by byte."""
+    """A client that copies between layouts and registries, byte by byte.
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    It speaks plain HTTP unless `encrypted`.
+    """
+
+    def __init__(self, sandbox: Sandbox, *, encrypted: bool = False) -> None:
         self.sandbox = sandbox
+        self.encrypted = encrypted
 
     def push(self, layout: Layout, reference: str) -> Image:
         self.upload(layout, reference)
@@ -38,7 +41,7 @@ class LayoutClient:
         return layout.image(layout.find())
 
     def upload(self, layout: Layout, reference: str) -> None:
-        """Push what the layout has under `images.TAG`, an image or an index, as it is."""
+        """Push what the layout holds, an image or an index, as it is."""
         raise NotImplementedError
 
     def download(self, reference: str, name: str) -> Layout:
@@ -49,18 +52,24 @@ class LayoutClient:
 class Skopeo(LayoutClient):
     def upload(self, layout: Layout, reference: str) -> None:
         source, target = f"oci:{layout.path}:{images.TAG}", f"docker://{reference}"
-        self._copy("--dest-tls-verify=false", source, target)
+        self._copy(f"--dest-tls-verify={self._verify()}", source, target)
 
     def download(self, reference: str, name: str) -> Layout:
         path = self.sandbox.folder / name
-        self._copy("--src-tls-verify=false", f"docker://{reference}", f"oci:{path}:{images.TAG}")
+        source, target = f"docker://{reference}", f"oci:{path}:{images.TAG}"
+        self._copy(f"--src-tls-verify={self._verify()}", source, target)
         return Layout(path)
+
+    def _verify(self) -> str:
+        return "true" if self.encrypted else "false"
 
     def _copy(self, *arguments: str) -> None:
         self.sandbox.run("skopeo", "copy", "--quiet", "--all", "--preserve-digests", *arguments)
 
 
 class Crane(LayoutClient):
+    """crane knows by itself that loopback may speak plain HTTP."""
+
     def upload(self, layout: Layout, reference: str) -> None:
         self.sandbox.run("crane", "push", layout.path, reference)
 
@@ -80,21 +89,24 @@ class Regctl(LayoutClient):
         return Layout(path)
 
     def _copy(self, reference: str, source: str, target: str) -> None:
-        host = reference.partition("/")[0]
-        registry = f"reg={host},tls=disabled"
+        host, _, _ = reference.partition("/")
+        registry = f"reg={host},tls={'enabled' if self.encrypted else 'disabled'}"
         self.sandbox.run("regctl", "--host", registry, "image", "copy", source, target)
 
 
 class Oras(LayoutClient):
     def upload(self, layout: Layout, reference: str) -> None:
-        source = f"{layout.path}:{images.TAG}"
-        self.sandbox.run("oras", "cp", "--from-oci-layout", "--to-plain-http", source, reference)
+        source, plain = f"{layout.path}:{images.TAG}", f"--to-plain-http={self._plain()}"
+        self.sandbox.run("oras", "cp", "--from-oci-layout", plain, source, reference)
 
     def download(self, reference: str, name: str) -> Layout:
         path = self.sandbox.folder / name
-        target = f"{path}:{images.TAG}"
-        self.sandbox.run("oras", "cp", "--from-plain-http", "--to-oci-layout", reference, target)
+        target, plain = f"{path}:{images.TAG}", f"--from-plain-http={self._plain()}"
+        self.sandbox.run("oras", "cp", "--to-oci-layout", plain, reference, target)
         return Layout(path)
+
+    def _plain(self) -> str:
+        return "false" if self.encrypted else "true"
 
 
 class Podman:
@@ -147,33 +159,38 @@ class Buildah:
 
 
 class Docker:
-    """docker talks to the daemon that `DOCKER_HOST` of its sandbox names."""
+    """docker, whose images are in the daemon that `DOCKER_HOST` of its sandbox names.
+
+    That daemon serves many sandboxes one after the other, so it is told to forget.
+    """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
+        self.forget()
 
     def push(self, layout: Layout, reference: str) -> Image:
         archive = self.sandbox.folder / "image.tar"
         images.docker_archive(layout, archive, reference)
         self.sandbox.run("docker", "load", "--input", archive)
         told = self.sandbox.run("docker", "push", reference)
-        digest = told.rpartition("digest: ")[2].split()[0]
         pushed = self._inspect(reference)
-        self.sandbox.run("docker", "rmi", "--force", pushed.config)
-        return Image(digest, pushed.config, pushed.diff_ids)
+        assert pushed.manifest in told
+        return pushed
 
     def pull(self, reference: str) -> Image:
+        self.forget()
         told = self.sandbox.run("docker", "pull", reference)
         assert "Already exists" not in told
-        pulled = self._inspect(reference)
-        self.sandbox.run("docker", "rmi", "--force", pulled.config)
-        return pulled
+        return self._inspect(reference)
+
+    def forget(self) -> None:
+        """Remove every image from the daemon."""
+        self.sandbox.run("docker", "image", "prune", "--all", "--force")
 
     def _inspect(self, reference: str) -> Image:
         (told,) = json.loads(self.sandbox.run("docker", "image", "inspect", reference))
-        digests = [one.partition("@")[2] for one in told["RepoDigests"]]
-        assert len(digests) == 1, told
-        return Image(digests[0], told["Id"], tuple(told["RootFS"]["Layers"]))
+        (name,) = told["RepoDigests"]
+        return Image(name.partition("@")[2], told["Id"], tuple(told["RootFS"]["Layers"]))
 
 
 LAYOUT_CLIENTS: Final[dict[str, type[LayoutClient]]] = {

@@ -1,5 +1,6 @@
 """The server, the images and the clients that the interop tests share."""
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -11,6 +12,7 @@ from tests.interop import clients, images
 from tests.interop.docker_daemon import DockerDaemon, DoesNotStart
 from tests.interop.layouts import Layout
 from tests.interop.sandbox import Sandbox
+from tests.interop.tls import TLSServer, make_certificates
 from tests.programs import NOT_RUN, require_program
 from tests.server import RunningServer
 
@@ -18,9 +20,35 @@ _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
+    """Make folders that are removed in the end: pytest would keep the images of three runs."""
+    made: list[Path] = []
+
+    def make(name: str) -> Path:
+        made.append(tmp_path_factory.mktemp(name))
+        return made[-1]
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def server(new_folder: Callable[[str], Path]) -> Iterator[RunningServer]:
     """One server with two workers and default settings, shared by all tests."""
-    server = RunningServer(tmp_path_factory.mktemp("server"), workers=2)
+    server = RunningServer(new_folder("server"), workers=2)
+    yield server
+    assert server.stop() == 0
+    assert "Traceback" not in server.log(), server.log()
+
+
+@pytest.fixture(scope="session")
+def tls_server(
+    new_folder: Callable[[str], Path], new_sandbox: Callable[[], Sandbox]
+) -> Iterator[TLSServer]:
+    """A server with two workers that takes TLS only."""
+    require_program("openssl")
+    server = TLSServer(new_folder("tls"), make_certificates(new_sandbox()))
     yield server
     assert server.stop() == 0
     assert "Traceback" not in server.log(), server.log()
@@ -39,9 +67,9 @@ def repository(new_repository: Callable[[], str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def new_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Sandbox]:
+def new_sandbox(new_folder: Callable[[str], Path]) -> Callable[[], Sandbox]:
     """Make sandboxes: each is a machine that has never pulled anything."""
-    return lambda: Sandbox(tmp_path_factory.mktemp("sandbox"))
+    return lambda: Sandbox(new_folder("sandbox"))
 
 
 @pytest.fixture
@@ -51,17 +79,17 @@ def sandbox(new_sandbox: Callable[[], Sandbox]) -> Sandbox:
 
 
 @pytest.fixture(scope="session")
-def busybox(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+def busybox(new_folder: Callable[[str], Path]) -> Layout:
     """The layout of an image that runs: busybox-static and a greeting, in two layers."""
     program = require_program("busybox")
-    return images.busybox(tmp_path_factory.mktemp("busybox") / "layout", program)
+    return images.busybox(new_folder("busybox") / "layout", program)
 
 
 @pytest.fixture(scope="session")
-def multi_platform(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+def multi_platform(new_folder: Callable[[str], Path]) -> Layout:
     """The layout of an index over two platforms."""
     program = require_program("busybox")
-    return images.multi_platform(tmp_path_factory.mktemp("platforms") / "layout", program)
+    return images.multi_platform(new_folder("platforms") / "layout", program)
 
 
 @pytest.fixture(scope="session")

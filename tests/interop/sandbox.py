@@ -21,11 +21,11 @@ runroot = "{folder}/run"
 """
 _ENGINE: Final = """\
 [containers]
-cgroups = "disabled"
-cgroupns = "host"
-netns = "host"
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+netns = "none"
 
 [engine]
+runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "none"
 tmp_dir = "{folder}/engine"
@@ -41,10 +41,11 @@ class Sandbox:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        home, temporary, policy = folder / "home", folder / "tmp", folder / "home/.config/containers"
-        for one in (temporary, policy):
+        self.transcript = ""  # every command so far, with all that it printed
+        home, temporary = folder / "home", folder / "tmp"
+        for one in (home / ".config" / "containers", temporary):
             one.mkdir(parents=True)
-        (policy / "policy.json").write_text(_POLICY)
+        (home / ".config" / "containers" / "policy.json").write_text(_POLICY)
         (folder / "storage.conf").write_text(_STORAGE.format(folder=folder))
         (folder / "containers.conf").write_text(_ENGINE.format(folder=folder))
         self.environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | {
@@ -58,26 +59,27 @@ class Sandbox:
 
     def run(self, program: str, *arguments: str | Path, seconds: float = SECONDS) -> str:
         """Run a command that succeeds, and return its standard output."""
-        done = self._run(program, arguments, seconds)
+        done = self.attempt(program, *arguments, seconds=seconds)
         assert done.returncode == 0, _outcome(done)
         return done.stdout
 
     def said(self, program: str, *arguments: str | Path, seconds: float = SECONDS) -> str:
         """Run a command that succeeds, and return all that it prints, errors after the rest."""
-        done = self._run(program, arguments, seconds)
+        done = self.attempt(program, *arguments, seconds=seconds)
         assert done.returncode == 0, _outcome(done)
         return done.stdout + done.stderr
 
     def fails(self, program: str, *arguments: str | Path, seconds: float = SECONDS) -> str:
         """Run a command that fails, and return all that it prints, errors after the rest."""
-        done = self._run(program, arguments, seconds)
+        done = self.attempt(program, *arguments, seconds=seconds)
         assert done.returncode != 0, _outcome(done)
         return done.stdout + done.stderr
 
-    def _run(
-        self, program: str, arguments: tuple[str | Path, ...], seconds: float
+    def attempt(
+        self, program: str, *arguments: str | Path, seconds: float = SECONDS
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        """Run a command that may fail, and return what came of it."""
+        done = subprocess.run(
             [str(require_program(program)), *(str(word) for word in arguments)],
             cwd=self.folder,
             env=self.environment,
@@ -87,6 +89,8 @@ class Sandbox:
             errors="replace",
             timeout=seconds,
         )
+        self.transcript += _outcome(done)
+        return done
 
 
 def _outcome(done: subprocess.CompletedProcess[str]) -> str:

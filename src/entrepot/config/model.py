@@ -214,6 +214,12 @@ class RegistrySettings:
     delete_tags: bool = setting(BOOLEAN, True, "Let clients delete tags.")
     delete_manifests: bool = setting(BOOLEAN, True, "Let clients delete manifests.")
     delete_blobs: bool = setting(BOOLEAN, True, "Let clients delete blobs.")
+    require_blobs: bool = setting(
+        BOOLEAN,
+        True,
+        "Refuse an image unless its config and layers are already in the repository. `false` "
+        "takes sparse images, whose missing blobs may come later or never.",
+    )
     require_index_children: bool = setting(
         BOOLEAN,
         False,

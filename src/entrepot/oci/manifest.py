@@ -34,6 +34,10 @@ class Manifest:
         """Return the blobs that must exist, each once: config and distributable layers."""
         return _unique(d for d in (self.config, *self.layers) if d.is_distributable)
 
+    def undistributed(self) -> tuple[Digest, ...]:
+        """Return the layers that a registry need not hold, each once."""
+        return _unique(d for d in self.layers if not d.is_distributable)
+
     def children(self) -> tuple[Digest, ...]:
         """Return the manifests it consists of: none."""
         return ()
@@ -60,6 +64,10 @@ class Index:
             for d in self.manifests
             if d.is_distributable and not media_types.is_manifest_kind(d.media_type)
         )
+
+    def undistributed(self) -> tuple[Digest, ...]:
+        """Return the entries that a registry need not hold, each once."""
+        return _unique(d for d in self.manifests if not d.is_distributable)
 
     def children(self) -> tuple[Digest, ...]:
         """Return the manifests and indexes it lists, each once."""

@@ -51,8 +51,9 @@ class ManifestPush:
     """A manifest to be recorded, with what it needs and what it is to be called.
 
     `blobs` must be linked to the repository (config and layers); `manifests` (an index's
-    children) must exist there only if `require_manifests`. `tags` are set in the same
-    transaction.
+    children) must exist there only if `require_manifests`. `optional` blobs may be absent
+    (layers that are not distributed); they are counted from when they are linked, before or
+    after. `tags` are set in the same transaction.
     """
 
     record: ManifestRecord
@@ -60,6 +61,7 @@ class ManifestPush:
     manifests: tuple[Digest, ...] = ()
     tags: tuple[Tag, ...] = ()
     require_manifests: bool = False
+    optional: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -348,7 +348,8 @@ class Http1Connection(asyncio.Protocol):
         content = response.body.content if isinstance(response.body, Inline) else b""
         head = self._writer.head(response, len(content), self._server.date, close=True)
         self._transport.write(head + content)
-        self._server.observe(Request("", "", "", Headers()), response, len(content), 0.0)
+        request = Request("", "", "", Headers(), client=self._client)
+        self._server.observe(request, response, len(content), 0.0)
         self._end(linger=True)
 
     def _become_http2(self, data: bytes = b"") -> None:

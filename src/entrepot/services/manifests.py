@@ -23,6 +23,7 @@ class Manifests:
     gates: Gates
     clock: Clock
     max_size: int
+    require_blobs: bool = True
     require_children: bool = False
 
     async def find(self, repository: RepositoryName, reference: Tag | Digest) -> ManifestRecord:
@@ -69,8 +70,16 @@ class Manifests:
             manifest.annotations,
         )
         await self.content.put(found, content)
+        needed, optional = manifest.blobs(), manifest.undistributed()
+        if not self.require_blobs:
+            needed, optional = (), (*needed, *optional)
         push = ManifestPush(
-            record, manifest.blobs(), manifest.children(), tags, self.require_children
+            record,
+            needed,
+            manifest.children(),
+            tags,
+            self.require_children,
+            optional,
         )
         await self.records.push(repository, push, actor=actor.name, at=self.clock.now())
         return record

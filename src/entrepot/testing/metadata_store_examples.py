@@ -49,6 +49,7 @@ def image(
     manifests: Iterable[str] = (),
     tags: Iterable[str] = (),
     require_manifests: bool = False,
+    optional: Iterable[str] = (),
 ) -> ManifestPush:
     """Return the push of a manifest that needs `blobs` and has children `manifests`."""
     return ManifestPush(
@@ -57,6 +58,7 @@ def image(
         digests(manifests),
         tuple(map(Tag, tags)),
         require_manifests,
+        digests(optional),
     )
 
 

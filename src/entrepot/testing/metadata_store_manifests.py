@@ -1,8 +1,16 @@
 """What a metadata store promises about manifests and referrers."""
 
+import asyncio
+
 import pytest
 
-from entrepot.oci.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, NameUnknown
+from entrepot.oci.errors import (
+    BlobUnknown,
+    Denied,
+    ManifestBlobUnknown,
+    ManifestUnknown,
+    NameUnknown,
+)
 from entrepot.oci.reference import Tag
 from entrepot.ports.metadata_store import ManifestPush, MetadataStore, TagChange
 from entrepot.testing.metadata_store_examples import (
@@ -102,6 +110,33 @@ class ManifestsSuite:
             await push(store, ALPHA, image("full", manifests=["lost"], require_manifests=True))
         await push(store, ALPHA, image("lost"))
         await push(store, ALPHA, image("full", manifests=["lost"], require_manifests=True))
+
+    async def test_an_optional_blob_may_be_absent_and_counts_once_it_is_linked(
+        self, store: MetadataStore
+    ) -> None:
+        await link(store, ALPHA, "early")
+        await push(store, ALPHA, image("image", optional=["early", "late"]))
+        await link(store, ALPHA, "late")
+        for name in ("early", "late"):
+            with pytest.raises(Denied):
+                await store.blobs.remove(ALPHA, digest(name), actor=ACTOR, at=NOW)
+        await store.manifests.delete(ALPHA, IMAGE, actor=ACTOR, at=NOW)
+        for name in ("early", "late"):
+            await store.blobs.remove(ALPHA, digest(name), actor=ACTOR, at=NOW)
+
+    async def test_an_optional_blob_is_counted_however_link_and_pushes_race(
+        self, store: MetadataStore
+    ) -> None:
+        names = [f"image {number}" for number in range(8)]
+        await asyncio.gather(
+            *(push(store, ALPHA, image(name, optional=["layer"])) for name in names),
+            link(store, ALPHA, "layer"),
+        )
+        for name in names:
+            with pytest.raises(Denied):
+                await store.blobs.remove(ALPHA, digest("layer"), actor=ACTOR, at=NOW)
+            await store.manifests.delete(ALPHA, digest(name), actor=ACTOR, at=NOW)
+        await store.blobs.remove(ALPHA, digest("layer"), actor=ACTOR, at=NOW)
 
     async def test_a_child_may_be_deleted_before_its_index(self, store: MetadataStore) -> None:
         await push(store, ALPHA, image("child"))

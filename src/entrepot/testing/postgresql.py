@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
+import pytest
 from psycopg import sql
 
 PLACES: Final = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin")
@@ -44,12 +45,13 @@ class PostgresqlServer:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
 
-    def create_database(self) -> str:
-        """Create an empty database; return its URL."""
+    def create_database(self, like: str = "template1") -> str:
+        """Create a database, empty or like another that nobody uses; return its name."""
         name = f"test_{next(self._names)}"
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        return self.url(name)
+            connection.execute(create.format(sql.Identifier(name), sql.Identifier(like)))
+        return name
 
 
 def find_programs() -> Path:
@@ -98,6 +100,15 @@ def postgresql_server(*, durable: bool = False) -> Iterator[PostgresqlServer]:
             yield server
         finally:
             _stop(process)
+
+
+def postgresql_or_skip() -> Iterator[PostgresqlServer]:
+    """Run a server for as long as a pytest fixture does (`yield from`), or skip its tests."""
+    try:
+        with postgresql_server() as server:
+            yield server
+    except PostgresqlMissing as missing:
+        pytest.skip(f"not run: {missing}")
 
 
 def _user() -> str | None:

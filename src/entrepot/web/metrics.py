@@ -16,8 +16,8 @@ request several times as much. A restarted worker goes on in its slot's files, s
 fall and files never multiply. Nothing here reads the environment.
 """
 
-import os
 import asyncio
+import os
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

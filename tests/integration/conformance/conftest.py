@@ -25,5 +25,5 @@ def other(client: Client, name: str) -> Repository:
 @pytest.fixture(scope="session")
 def sparse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that takes manifests whose blobs are not there, as the official suite needs."""
-    settings: dict[str, str] = {}
+    settings = {"registry.require_blobs": "false"}
     yield from run_server(tmp_path_factory.mktemp("sparse"), workers=2, settings=settings)

@@ -47,7 +47,7 @@ class Content:
     def digest(self) -> str:
         return digest_of(self.content, self.algorithm)
 
-    def descriptor(self, **fields: object) -> Json:
+    def descriptor(self, **fields: Any) -> Json:
         """Return a descriptor of it, with further fields as an image-spec writes them."""
         size = len(self.content)
         return {"mediaType": self.media_type, "digest": self.digest, "size": size, **fields}
@@ -110,7 +110,7 @@ class Graph:
 
 
 def manifest(
-    config: Json, layers: Iterable[Json], *, algorithm: str = "sha256", **fields: object
+    config: Json, layers: Iterable[Json], *, algorithm: str = "sha256", **fields: Any
 ) -> Content:
     """Return an image manifest over the descriptors of a config and of layers."""
     body: Json = {
@@ -130,7 +130,7 @@ def image(
     architecture: str = "amd64",
     embed: bool = False,
     config_fields: Mapping[str, object] | None = None,
-    **fields: object,
+    **fields: Any,
 ) -> Graph:
     """Return an image; `fields` are further ones of its manifest."""
     content = tuple(layer(compressed=compressed, algorithm=algorithm) for _ in range(layers))
@@ -152,7 +152,7 @@ def image(
     return Graph((*content, config), (top,))
 
 
-def artifact(artifact_type: str, *, content: Content | None = None, **fields: object) -> Graph:
+def artifact(artifact_type: str, *, content: Content | None = None, **fields: Any) -> Graph:
     """Return an artifact with one layer of its own type (or `content`) and an empty config."""
     blob = content or random_blob(2048, media_type=artifact_type)
     config = empty_json()
@@ -162,7 +162,7 @@ def artifact(artifact_type: str, *, content: Content | None = None, **fields: ob
 
 
 def index(
-    *children: Graph, algorithm: str = "sha256", absent: Iterable[Json] = (), **fields: object
+    *children: Graph, algorithm: str = "sha256", absent: Iterable[Json] = (), **fields: Any
 ) -> Graph:
     """Return an index over the tops of graphs, and over descriptors of what is not there."""
     architectures = ("amd64", "arm64", "riscv64")

@@ -125,7 +125,7 @@ def _non_distributable_layers() -> DataSet:
 
 
 def _custom_fields() -> DataSet:
-    custom = {f"org.example.{os.urandom(4).hex()}": os.urandom(4).hex()}
+    custom: Json = {f"org.example.{os.urandom(4).hex()}": os.urandom(4).hex()}
     children = [image(config_fields=custom, **custom) for _ in range(2)]
     return _tagged("custom-fields", index(*children, **custom))
 

@@ -4,7 +4,7 @@ from collections.abc import Container
 from typing import Any
 
 from tests.http_client import Response
-from tests.integration.conformance.content import Content, image
+from tests.integration.conformance.content import Content, Graph, image
 from tests.integration.conformance.repository import Repository
 
 JSON = "application/json"
@@ -72,10 +72,15 @@ def assert_manifest_created(
     assert found.header("Content-Type") == manifest.media_type, found
 
 
+def push_blobs(repository: Repository, graph: Graph) -> None:
+    """Push what the graph's manifests need."""
+    for blob in graph.blobs:
+        assert repository.push(blob, "post only").status == 201
+
+
 def push_image(repository: Repository, tag: str | None = None, **fields: Any) -> Content:
     """Push a small image and return its manifest."""
     graph = image(**fields)
-    for blob in graph.blobs:
-        assert repository.push(blob, "post only").status == 201
+    push_blobs(repository, graph)
     assert repository.put_manifest(graph.top, tag).status == 201
     return graph.top

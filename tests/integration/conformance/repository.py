@@ -44,7 +44,7 @@ class Repository:
     # ── uploads ──────────────────────────────────────────────────────────────────────────────
 
     def post_upload(
-        self, content: bytes | Iterable[bytes] | None = None, **parameters: str
+        self, content: bytes | Iterable[bytes] | None = None, /, **parameters: str
     ) -> Response:
         """POST to the uploads; parameters as `digest_algorithm="sha512"`."""
         query = urlencode({key.replace("_", "-"): value for key, value in parameters.items()})

@@ -1,5 +1,7 @@
 """Referrers: found by subject, filtered, paged, and known from older clients too (end-12)."""
 
+from typing import Any
+
 import pytest
 
 from tests.http_client import next_link, pages
@@ -20,7 +22,7 @@ from tests.integration.conformance.expectations import assert_refused, push_imag
 from tests.integration.conformance.repository import Repository
 
 
-def push_artifact(repository: Repository, artifact_type: str, **fields: object) -> Content:
+def push_artifact(repository: Repository, artifact_type: str, **fields: Any) -> Content:
     """Push an artifact and return its manifest."""
     graph = artifact(artifact_type, **fields)
     for blob in graph.blobs:

@@ -12,14 +12,15 @@ Result = TypeVar("Result")
 
 
 class Threads:
-    """A pool of at most `count` threads, which start when first needed."""
+    """A pool of at most `count` threads, which start when first needed, for `cores` processors
+    (those this process may use, unless told otherwise)."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, cores: int | None = None) -> None:
         self.pool = ThreadPoolExecutor(count, thread_name_prefix="content-store")
         self.lock = Lock()
         self.moving = 0
         """How many lanes are at work; changed under `lock`."""
-        self._cores = len(os.sched_getaffinity(0))
+        self._cores = cores or len(os.sched_getaffinity(0))
 
     async def run(self, work: Callable[..., Result], *arguments: object) -> Result:
         """Do `work` in a thread."""

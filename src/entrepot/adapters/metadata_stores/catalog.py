@@ -19,9 +19,15 @@ async def require(reader: Reader, repository: RepositoryName) -> int:
     return int(row[0])
 
 
-async def ensure(tx: Transaction, repository: RepositoryName, at: float) -> int:
-    """Return the repository's id, creating it if it is new."""
-    row = await tx.fetch_one(sql.FIND_REPOSITORY, name=repository)
+async def ensure(
+    tx: Transaction, repository: RepositoryName, at: float, *, alone: bool = False
+) -> int:
+    """Return the repository's id, creating it if it is new.
+
+    With `alone`, no other transaction that adds to the repository runs meanwhile.
+    """
+    hold = sql.LOCK_REPOSITORY if alone else sql.HOLD_REPOSITORY
+    row = await tx.fetch_one(hold, name=repository)
     if row is None:
         row = await tx.fetch_one(sql.INSERT_REPOSITORY, name=repository, at=at)
     if row is None:  # another has just created it

@@ -78,17 +78,22 @@ async def _push(
     tx: Transaction, repository: RepositoryName, push: ManifestPush, actor: str, at: float
 ) -> None:
     digest = push.record.digest
-    home = await catalog.ensure(tx, repository, at)
+    # A blob linked meanwhile would not be counted for an optional reference to it.
+    home = await catalog.ensure(tx, repository, at, alone=bool(push.optional))
     held = await tx.fetch_one(sql.HOLD_MANIFEST, repository=home, digest=str(digest))
     if held is None:
         await _insert(tx, home, push.record, at)
     blobs, children = _texts(push.blobs), _texts(push.manifests)
+    optional = _texts(set(push.optional) - set(push.blobs))
     await _require(tx, home, blobs, children if push.require_manifests else [])
     if held is None:
-        await _refer(tx, home, digest, blobs, children)
+        await _refer(tx, home, digest, blobs, optional, children)
         await outbox.record(tx, "manifest.push", repository, digest, actor=actor, at=at)
     for tag in sorted(set(push.tags)):
         await tags.point(tx, home, repository, tag, digest, actor, at)
+    if held is None and (blobs or optional):
+        needed = tx.elements(sorted(blobs + optional))
+        await tx.execute(sql.ADD_REFERENCES, repository=home, digests=needed)
 
 
 async def _insert(tx: Transaction, home: int, record: ManifestRecord, at: float) -> None:
@@ -113,7 +118,7 @@ async def _require(tx: Transaction, home: int, blobs: list[str], manifests: list
     """Hold the blob links a manifest needs, and look for the manifests it needs."""
     present: set[str] = set()
     for statement, digests in (
-        (sql.LOCK_BLOB_LINKS, blobs),
+        (sql.HOLD_BLOB_LINKS, blobs),
         (sql.LIST_PRESENT_MANIFESTS, manifests),
     ):
         if digests:
@@ -128,10 +133,15 @@ async def _require(tx: Transaction, home: int, blobs: list[str], manifests: list
 
 
 async def _refer(
-    tx: Transaction, home: int, digest: Digest, blobs: list[str], children: list[str]
+    tx: Transaction,
+    home: int,
+    digest: Digest,
+    blobs: list[str],
+    optional: list[str],
+    children: list[str],
 ) -> None:
-    """Record what a new manifest needs, and count it."""
-    for kind, digests in (("blob", blobs), ("manifest", children)):
+    """Record what a new manifest needs."""
+    for kind, digests in (("blob", blobs), ("optional", optional), ("manifest", children)):
         if digests:
             await tx.execute(
                 sql.INSERT_MANIFEST_REFERENCES,
@@ -140,24 +150,23 @@ async def _refer(
                 kind=kind,
                 digests=tx.elements(digests),
             )
-    if blobs:
-        await tx.execute(sql.ADD_REFERENCES, repository=home, digests=tx.elements(blobs))
 
 
 async def _delete(
     tx: Transaction, repository: RepositoryName, digest: Digest, actor: str, at: float
 ) -> None:
     home = await catalog.require(tx, repository)
+    await tx.fetch_one(sql.LOCK_REPOSITORY, name=repository)
     key = str(digest)
     if not await tx.fetch_one(sql.FIND_MANIFEST_BY_DIGEST, repository=repository, digest=key):
         raise _unknown(repository, digest)
     await tx.execute(sql.UNLINK_CONTENT, given_digest=key)
     if await tx.fetch_one(sql.LOCK_MANIFEST, repository=home, digest=key) is None:
         raise Conflict  # another has just deleted it
-    await _release(tx, home, key)
     names = await tx.fetch_all(sql.DELETE_TAGS_OF_MANIFEST, repository=home, digest=key)
     for name in sorted(name for (name,) in names):
         await tags.note_deleted(tx, home, repository, Tag(name), digest, actor, at)
+    await _release(tx, home, key)
     await tx.execute(sql.DELETE_MANIFEST, repository=home, digest=key)
     await outbox.record(tx, "manifest.delete", repository, digest, actor=actor, at=at)
 
@@ -167,7 +176,6 @@ async def _release(tx: Transaction, home: int, manifest: str) -> None:
     found = await tx.fetch_all(sql.LIST_MANIFEST_BLOBS, repository=home, manifest=manifest)
     if found:
         blobs = tx.elements([digest for (digest,) in found])
-        await tx.fetch_all(sql.LOCK_BLOB_LINKS, repository=home, digests=blobs)
         await tx.execute(sql.DROP_REFERENCES, repository=home, digests=blobs)
     await tx.execute(sql.DELETE_MANIFEST_REFERENCES, repository=home, manifest=manifest)
 

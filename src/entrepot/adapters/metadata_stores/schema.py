@@ -120,8 +120,8 @@ manifest_reference = Table(
     metadata,
     Column("repository_id", ID, nullable=False),
     Column("manifest", DIGEST, nullable=False),
-    Column("kind", Text, nullable=False),  # blob | manifest
-    Column("child", DIGEST, nullable=False),  # may be absent where the kind is manifest
+    Column("kind", Text, nullable=False),  # blob | optional (also a blob) | manifest
+    Column("child", DIGEST, nullable=False),  # may be absent unless the kind is blob
     PrimaryKeyConstraint("repository_id", "manifest", "kind", "child"),
     ForeignKeyConstraint(
         ["repository_id", "manifest"], ["manifest.repository_id", "manifest.digest"]
@@ -132,6 +132,13 @@ manifest_reference = Table(
         "child",
         sqlite_where=text("kind = 'manifest'"),
         postgresql_where=text("kind = 'manifest'"),
+    ),
+    Index(
+        "manifest_reference_optional",
+        "repository_id",
+        "child",
+        sqlite_where=text("kind = 'optional'"),
+        postgresql_where=text("kind = 'optional'"),
     ),
     sqlite_with_rowid=False,
 )

@@ -31,6 +31,32 @@ WHERE repository.name = %(name)s::VARCHAR COLLATE "C"
 """,
 )
 
+HOLD_REPOSITORY: Final = Statement(
+    sqlite="""
+SELECT repository.id
+FROM repository
+WHERE repository.name = :name
+""",
+    postgresql="""
+SELECT repository.id
+FROM repository
+WHERE repository.name = %(name)s::VARCHAR COLLATE "C" FOR KEY SHARE
+""",
+)
+
+LOCK_REPOSITORY: Final = Statement(
+    sqlite="""
+SELECT repository.id
+FROM repository
+WHERE repository.name = :name
+""",
+    postgresql="""
+SELECT repository.id
+FROM repository
+WHERE repository.name = %(name)s::VARCHAR COLLATE "C" FOR UPDATE
+""",
+)
+
 INSERT_REPOSITORY: Final = Statement(
     sqlite="""
 INSERT INTO repository (name, created_at) VALUES (:name, :at) ON CONFLICT (name) DO NOTHING RETURNING id
@@ -88,10 +114,14 @@ WHERE repository.name = %(repository)s::VARCHAR COLLATE "C" AND blob_link.digest
 
 INSERT_BLOB_LINK: Final = Statement(
     sqlite="""
-INSERT INTO blob_link (repository_id, digest, "references", leased_until) VALUES (:repository, :digest, 0, :lease) ON CONFLICT (repository_id, digest) DO NOTHING RETURNING digest
+INSERT INTO blob_link (repository_id, digest, "references", leased_until) VALUES (:repository, :digest, (SELECT count(*) AS count_1
+FROM manifest_reference
+WHERE manifest_reference.repository_id = :repository AND manifest_reference.child = :digest AND manifest_reference.kind = 'optional'), :lease) ON CONFLICT (repository_id, digest) DO NOTHING RETURNING digest
 """,
     postgresql="""
-INSERT INTO blob_link (repository_id, digest, "references", leased_until) VALUES (%(repository)s::BIGINT, %(digest)s::VARCHAR COLLATE "C", 0, %(lease)s) ON CONFLICT (repository_id, digest) DO NOTHING RETURNING blob_link.digest
+INSERT INTO blob_link (repository_id, digest, "references", leased_until) VALUES (%(repository)s::BIGINT, %(digest)s::VARCHAR COLLATE "C", (SELECT count(*) AS count_1
+FROM manifest_reference
+WHERE manifest_reference.repository_id = %(repository)s::BIGINT AND manifest_reference.child = %(digest)s::VARCHAR COLLATE "C" AND manifest_reference.kind = 'optional'), %(lease)s) ON CONFLICT (repository_id, digest) DO NOTHING RETURNING blob_link.digest
 """,
 )
 
@@ -145,7 +175,7 @@ LIMIT %(limit)s::BIGINT
 """,
 )
 
-LOCK_BLOB_LINKS: Final = Statement(
+HOLD_BLOB_LINKS: Final = Statement(
     sqlite="""
 SELECT blob_link.digest
 FROM blob_link
@@ -156,29 +186,37 @@ FROM json_each(:digests) AS given) ORDER BY blob_link.digest
 SELECT blob_link.digest
 FROM blob_link
 WHERE blob_link.repository_id = %(repository)s::BIGINT AND blob_link.digest IN (SELECT given.value
-FROM (SELECT unnest(%(digests)s::TEXT[]) AS value) AS given) ORDER BY blob_link.digest FOR NO KEY UPDATE
+FROM (SELECT unnest(%(digests)s::TEXT[]) AS value) AS given) ORDER BY blob_link.digest FOR KEY SHARE
 """,
 )
 
 ADD_REFERENCES: Final = Statement(
     sqlite="""
-UPDATE blob_link SET "references"=(blob_link."references" + 1) WHERE blob_link.repository_id = :repository AND blob_link.digest IN (SELECT given.value
-FROM json_each(:digests) AS given)
+UPDATE blob_link SET "references"=(blob_link."references" + 1) WHERE blob_link.repository_id = :repository AND blob_link.digest IN (SELECT blob_link.digest
+FROM blob_link
+WHERE blob_link.repository_id = :repository AND blob_link.digest IN (SELECT given.value
+FROM json_each(:digests) AS given) ORDER BY blob_link.digest)
 """,
     postgresql="""
-UPDATE blob_link SET "references"=(blob_link."references" + 1) WHERE blob_link.repository_id = %(repository)s::BIGINT AND blob_link.digest IN (SELECT given.value
-FROM (SELECT unnest(%(digests)s::TEXT[]) AS value) AS given)
+UPDATE blob_link SET "references"=(blob_link."references" + 1) WHERE blob_link.repository_id = %(repository)s::BIGINT AND blob_link.digest IN (SELECT blob_link.digest
+FROM blob_link
+WHERE blob_link.repository_id = %(repository)s::BIGINT AND blob_link.digest IN (SELECT given.value
+FROM (SELECT unnest(%(digests)s::TEXT[]) AS value) AS given) ORDER BY blob_link.digest FOR NO KEY UPDATE)
 """,
 )
 
 DROP_REFERENCES: Final = Statement(
     sqlite="""
-UPDATE blob_link SET "references"=(blob_link."references" - 1) WHERE blob_link.repository_id = :repository AND blob_link.digest IN (SELECT given.value
-FROM json_each(:digests) AS given)
+UPDATE blob_link SET "references"=(blob_link."references" - 1) WHERE blob_link.repository_id = :repository AND blob_link.digest IN (SELECT blob_link.digest
+FROM blob_link
+WHERE blob_link.repository_id = :repository AND blob_link.digest IN (SELECT given.value
+FROM json_each(:digests) AS given) ORDER BY blob_link.digest)
 """,
     postgresql="""
-UPDATE blob_link SET "references"=(blob_link."references" - 1) WHERE blob_link.repository_id = %(repository)s::BIGINT AND blob_link.digest IN (SELECT given.value
-FROM (SELECT unnest(%(digests)s::TEXT[]) AS value) AS given)
+UPDATE blob_link SET "references"=(blob_link."references" - 1) WHERE blob_link.repository_id = %(repository)s::BIGINT AND blob_link.digest IN (SELECT blob_link.digest
+FROM blob_link
+WHERE blob_link.repository_id = %(repository)s::BIGINT AND blob_link.digest IN (SELECT given.value
+FROM (SELECT unnest(%(digests)s::TEXT[]) AS value) AS given) ORDER BY blob_link.digest FOR NO KEY UPDATE)
 """,
 )
 
@@ -282,12 +320,12 @@ LIST_MANIFEST_BLOBS: Final = Statement(
     sqlite="""
 SELECT manifest_reference.child
 FROM manifest_reference
-WHERE manifest_reference.repository_id = :repository AND manifest_reference.manifest = :manifest AND manifest_reference.kind = 'blob'
+WHERE manifest_reference.repository_id = :repository AND manifest_reference.manifest = :manifest AND manifest_reference.kind IN ('blob', 'optional')
 """,
     postgresql="""
 SELECT manifest_reference.child
 FROM manifest_reference
-WHERE manifest_reference.repository_id = %(repository)s::BIGINT AND manifest_reference.manifest = %(manifest)s::VARCHAR COLLATE "C" AND manifest_reference.kind = 'blob'
+WHERE manifest_reference.repository_id = %(repository)s::BIGINT AND manifest_reference.manifest = %(manifest)s::VARCHAR COLLATE "C" AND manifest_reference.kind IN ('blob', 'optional')
 """,
 )
 
@@ -377,10 +415,14 @@ DELETE FROM tag WHERE tag.repository_id = %(repository)s::BIGINT AND tag.name = 
 
 DELETE_TAGS_OF_MANIFEST: Final = Statement(
     sqlite="""
-DELETE FROM tag WHERE tag.repository_id = :repository AND tag.digest = :digest RETURNING name
+DELETE FROM tag WHERE tag.repository_id = :repository AND tag.name IN (SELECT tag.name
+FROM tag
+WHERE tag.repository_id = :repository AND tag.digest = :digest ORDER BY tag.name) RETURNING name
 """,
     postgresql="""
-DELETE FROM tag WHERE tag.repository_id = %(repository)s::BIGINT AND tag.digest = %(digest)s::VARCHAR COLLATE "C" RETURNING tag.name
+DELETE FROM tag WHERE tag.repository_id = %(repository)s::BIGINT AND tag.name IN (SELECT tag.name
+FROM tag
+WHERE tag.repository_id = %(repository)s::BIGINT AND tag.digest = %(digest)s::VARCHAR COLLATE "C" ORDER BY tag.name FOR UPDATE) RETURNING tag.name
 """,
 )
 

@@ -2,8 +2,13 @@
 
 What queues up while the disk syncs one commit is run in the next, each transaction behind its
 own savepoint: so the sync, the only slow part, is shared, and a failed one harms no other.
+
+Processes take turns by a lock on a file of its own. SQLite's lock alone would do, but who waits
+for it sleeps and asks again, and under load the same process wins again and again; for a file
+lock the kernel wakes them in order.
 """
 
+import fcntl
 import json
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
@@ -13,14 +18,13 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from entrepot.adapters.metadata_stores.database import Row, Statement, T, Transaction, Value
 from entrepot.oci.errors import StoreFull, Unavailable
 
 PATIENCE: Final = 30.0
-"""Seconds to wait for another process's transaction before the attempt counts as failed."""
-ATTEMPTS: Final = 3
+"""Seconds to wait for a program other than ours that writes to the file, such as a backup."""
 BATCH: Final = 64
 """Transactions in one commit at most, so that other processes get their turn."""
 LOG_BYTES: Final = 64 * 1024 * 1024
@@ -67,8 +71,9 @@ class _Job:
 class SqliteWriter:
     """A connection and the thread that owns it. `submit` and `end` may be called anywhere."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, turns: IO[bytes]) -> None:
         self._connection = connection
+        self._turns = turns
         self._transaction = SqliteTransaction(connection)
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._ended: Future[None] | None = None
@@ -83,7 +88,7 @@ class SqliteWriter:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-        return cls(connection)
+        return cls(connection, path.with_name(path.name + "-writer").open("wb"))
 
     def submit(self, work: Work[T]) -> "Future[T]":
         """Queue work; the future ends once it is committed or refused."""
@@ -108,6 +113,7 @@ class SqliteWriter:
             if running:
                 self._commit(running)
         self._connection.close()
+        self._turns.close()
         assert self._ended is not None
         self._ended.set_result(None)
 
@@ -127,8 +133,9 @@ class SqliteWriter:
 
     def _commit(self, jobs: list[_Job]) -> None:
         """Run jobs in one transaction; tell each what became of it after the commit."""
+        fcntl.flock(self._turns, fcntl.LOCK_EX)
         try:
-            self._begin()
+            self._connection.execute("BEGIN IMMEDIATE")
             announcements = [self._attempt(job) for job in jobs]
             self._connection.execute("COMMIT")
         except Exception as error:
@@ -139,16 +146,8 @@ class SqliteWriter:
         else:
             for announce in announcements:
                 announce()
-
-    def _begin(self) -> None:
-        for attempt in range(ATTEMPTS):
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or attempt == ATTEMPTS - 1:
-                    raise
-            else:
-                return
+        finally:
+            fcntl.flock(self._turns, fcntl.LOCK_UN)
 
     def _attempt(self, job: _Job) -> Callable[[], None]:
         """Run one job behind a savepoint; return how to announce its result.

@@ -5,13 +5,16 @@ an upper-case name here; its parameters are named. A literal that a partial inde
 written as such, because such an index serves no parameter.
 
 Row locks matter to PostgreSQL; SQLite has one writer and drops them. Every transaction takes
-them in this order, each kind sorted: content, manifest, blob links, tags.
+them in this order, each kind sorted: repository, content, manifest, tags, blob links. Blob
+links come last because all pushes that share a layer meet there; until then a push only holds
+them, so that they cannot be deleted, which no other push has to wait for.
 """
 
 from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Insert,
     Select,
     TableValuedAlias,
@@ -21,6 +24,7 @@ from sqlalchemy import (
     case,
     column,
     delete,
+    func,
     literal_column,
     select,
     table,
@@ -47,6 +51,7 @@ LIMIT: Final = bindparam("limit", type_=BigInteger)
 ZERO: Final = literal_column("0", BigInteger)
 ONE: Final = literal_column("1", BigInteger)
 A_BLOB: Final = literal_column("'blob'", Text)
+OPTIONAL: Final = literal_column("'optional'", Text)
 
 
 class Elements(FunctionElement[Any]):
@@ -87,6 +92,10 @@ FIND_VERSION = select(_version.c.version_num)
 # Repositories
 
 FIND_REPOSITORY = select(repository.c.id).where(repository.c.name == bindparam("name"))
+
+HOLD_REPOSITORY = FIND_REPOSITORY.with_for_update(read=True, key_share=True)
+
+LOCK_REPOSITORY = FIND_REPOSITORY.with_for_update()
 
 INSERT_REPOSITORY = (
     insert(repository)
@@ -131,12 +140,23 @@ FIND_BLOB_LINK = (
     .where(repository.c.name == bindparam("repository"), blob_link.c.digest == bindparam("digest"))
 )
 
+# Only an optional reference can have been there before the blob.
+_OPTIONAL_REFERENCES = (
+    select(func.count())
+    .where(
+        manifest_reference.c.repository_id == bindparam("repository"),
+        manifest_reference.c.child == bindparam("digest"),
+        manifest_reference.c.kind == OPTIONAL,
+    )
+    .scalar_subquery()
+)
+
 INSERT_BLOB_LINK = (
     insert(blob_link)
     .values(
         repository_id=bindparam("repository"),
         digest=bindparam("digest"),
-        references=ZERO,
+        references=_OPTIONAL_REFERENCES,
         leased_until=bindparam("lease"),
     )
     .on_conflict_do_nothing(index_elements=[blob_link.c.repository_id, blob_link.c.digest])
@@ -182,23 +202,24 @@ LIST_BLOB_HOLDERS = (
     .limit(LIMIT)
 )
 
-LOCK_BLOB_LINKS = (
+_NEEDED_BLOB_LINKS = (
     select(blob_link.c.digest)
     .where(
         blob_link.c.repository_id == bindparam("repository"),
         blob_link.c.digest.in_(select(elements("digests").c.value)),
     )
     .order_by(blob_link.c.digest)
-    .with_for_update(key_share=True)
 )
 
+HOLD_BLOB_LINKS = _NEEDED_BLOB_LINKS.with_for_update(read=True, key_share=True)
 
-def _count_references(change: Any) -> Update:
+
+def _count_references(change: ColumnElement[int]) -> Update:
     return (
         update(blob_link)
         .where(
             blob_link.c.repository_id == bindparam("repository"),
-            blob_link.c.digest.in_(select(elements("digests").c.value)),
+            blob_link.c.digest.in_(_NEEDED_BLOB_LINKS.with_for_update(key_share=True)),
         )
         .values(references=change)
     )
@@ -286,7 +307,7 @@ INSERT_MANIFEST_REFERENCES = _insert_references()
 LIST_MANIFEST_BLOBS = select(manifest_reference.c.child).where(
     manifest_reference.c.repository_id == bindparam("repository"),
     manifest_reference.c.manifest == bindparam("manifest"),
-    manifest_reference.c.kind == A_BLOB,
+    manifest_reference.c.kind.in_([A_BLOB, OPTIONAL]),
 )
 
 DELETE_MANIFEST_REFERENCES = delete(manifest_reference).where(
@@ -337,9 +358,16 @@ DELETE_TAG = (
     .returning(tag.c.digest)
 )
 
+_TAGS_OF_MANIFEST = (
+    select(tag.c.name)
+    .where(tag.c.repository_id == bindparam("repository"), tag.c.digest == bindparam("digest"))
+    .order_by(tag.c.name)
+    .with_for_update()
+)
+
 DELETE_TAGS_OF_MANIFEST = (
     delete(tag)
-    .where(tag.c.repository_id == bindparam("repository"), tag.c.digest == bindparam("digest"))
+    .where(tag.c.repository_id == bindparam("repository"), tag.c.name.in_(_TAGS_OF_MANIFEST))
     .returning(tag.c.name)
 )
 

@@ -9,7 +9,16 @@ from entrepot.protocol import routes
 from entrepot.protocol.warnings import render_warnings
 from entrepot.services.registry import Registry
 from entrepot.web.message import Header, Request, Response
-from entrepot.web.v2 import blobs, catalog, errors, manifests, referrers, tags, uploads, version_check
+from entrepot.web.v2 import (
+    blobs,
+    catalog,
+    errors,
+    manifests,
+    referrers,
+    tags,
+    uploads,
+    version_check,
+)
 from entrepot.web.v2.pages import Paging
 
 Handler = Callable[[Registry, Request, Any], Awaitable[Response]]

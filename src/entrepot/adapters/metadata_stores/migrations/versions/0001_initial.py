@@ -102,6 +102,12 @@ def create_manifests() -> None:
         ["repository_id", "child"],
         "kind = 'manifest'",
     )
+    create_partial_index(
+        "manifest_reference_optional",
+        "manifest_reference",
+        ["repository_id", "child"],
+        "kind = 'optional'",
+    )
 
 
 def create_tags() -> None:

@@ -1,0 +1,25 @@
+"""What the operating system says about a running server: memory, open files."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def own_memory(processes: Iterable[int]) -> int:
+    """Return the bytes of memory that these processes hold for themselves.
+
+    Pages of files, which the kernel shares and drops as it likes, are not counted.
+    """
+    return sum(_field(pid, "RssAnon") for pid in processes)
+
+
+def open_files(processes: Iterable[int]) -> int:
+    """Return how many descriptors these processes have open."""
+    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in processes)
+
+
+def _field(pid: int, name: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(name)
