@@ -12,6 +12,8 @@ NO_NOUNS: Final = frozenset(
     {"utils", "util", "common", "helpers", "helper", "manager", "base", "misc"}
 )
 MOST_LINES: Final = 450
+WRITTEN_BY_PROGRAMS: Final = frozenset({"adapters/metadata_stores/sql.py"})
+"""Nobody reads these from top to bottom; the program that writes them is held to the limit."""
 
 
 def name(source: Path) -> str:
@@ -29,7 +31,8 @@ def test_there_are_sources() -> None:
 
 
 def test_a_module_can_be_read_in_one_sitting() -> None:
-    lines = {name(source): len(source.read_text().splitlines()) for source in SOURCES}
+    read = [source for source in SOURCES if name(source) not in WRITTEN_BY_PROGRAMS]
+    lines = {name(source): len(source.read_text().splitlines()) for source in read}
     assert {module: count for module, count in lines.items() if count > MOST_LINES} == {}
 
 

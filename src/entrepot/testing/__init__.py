@@ -23,11 +23,13 @@ from entrepot.testing.content_store_suite import (  # noqa: E402 - not before it
 )
 from entrepot.testing.deliveries import collect  # noqa: E402
 from entrepot.testing.memory_content_store import MemoryContentStore  # noqa: E402
+from entrepot.testing.metadata_store_suite import MetadataStoreSuite  # noqa: E402
 
 __all__ = [
     "CanEnumerateSuite",
     "ContentStoreSuite",
     "FullContentStoreSuite",
     "MemoryContentStore",
+    "MetadataStoreSuite",
     "collect",
 ]
