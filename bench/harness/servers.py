@@ -226,7 +226,7 @@ def _which(name: str) -> Path | None:
 def _first_line(command: list[str]) -> str:
     """Return the first line a program prints; some print their version to standard error."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    return (done.stdout or done.stderr).strip().partition("\n")[0]
+    return (done.stdout or done.stderr).strip().partition("\n")[0].removeprefix(f"{command[0]} ")
 
 
 OURS: Final = "entrepot"

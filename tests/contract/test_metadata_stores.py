@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from entrepot.adapters.metadata_stores.migrate import migrate
+from entrepot.adapters.metadata_stores.schema import metadata
 from entrepot.adapters.metadata_stores.store import SqlMetadataStore
 from entrepot.oci.reference import Tag
 from entrepot.ports.metadata_store import MetadataStore
@@ -31,7 +32,7 @@ WRONG_COUNTS: Final = {
         SELECT repository_id, digest, "references" FROM blob_link WHERE "references" <>
             (SELECT count(*) FROM manifest_reference AS needed
              WHERE needed.repository_id = blob_link.repository_id
-               AND needed.child = blob_link.digest AND needed.kind = 'blob')
+               AND needed.child = blob_link.digest AND needed.kind IN ('blob', 'optional'))
     """,
     "needed but not linked": """
         SELECT * FROM manifest_reference AS needed WHERE kind = 'blob' AND NOT EXISTS
@@ -48,10 +49,11 @@ WRONG_COUNTS: Final = {
 
 
 PROCESSES: Final = 4
-PUSHES: Final = 120
+PUSHES: Final = 80
 
 PUSHER: Final = """
 import asyncio, sys
+from entrepot.adapters.metadata_stores.schema import metadata
 from entrepot.adapters.metadata_stores.store import SqlMetadataStore
 from entrepot.testing.metadata_store_examples import ALPHA, push_image
 
@@ -128,19 +130,19 @@ def server() -> Iterator[PostgresqlServer]:
 
 
 @pytest.fixture(scope="module")
-def migrated_database(server: PostgresqlServer) -> str:
-    name = server.create_database()
-    migrate(server.url(name))
-    return name
+def migrated_url(server: PostgresqlServer) -> str:
+    url = server.url(server.create_database())
+    migrate(url)
+    return url
 
 
 @pytest.mark.real
 class TestPostgresql(SqlSuite):
     @pytest.fixture
-    async def store(
-        self, server: PostgresqlServer, migrated_database: str
-    ) -> AsyncIterator[SqlMetadataStore]:
-        self.url = server.url(server.create_database(like=migrated_database))
+    async def store(self, migrated_url: str) -> AsyncIterator[SqlMetadataStore]:
+        self.url = migrated_url
+        with closing(psycopg.connect(migrated_url, autocommit=True)) as connection:
+            connection.execute(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
         store = await SqlMetadataStore.open(self.url)
         yield store
         await store.close()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import Certificate, make_certificate
 from tests.interop import clients, images
 from tests.interop.docker_daemon import DockerDaemon, DoesNotStart
 from tests.interop.layouts import Layout
 from tests.interop.sandbox import Sandbox
-from tests.interop.tls import TLSServer, make_certificates
+from tests.interop.servers import stop
 from tests.programs import NOT_RUN, require_program
 from tests.server import RunningServer
 
@@ -20,12 +21,16 @@ _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
-    """Make folders that are removed in the end: pytest would keep the images of three runs."""
+def new_folder() -> Iterator[Callable[[str], Path]]:
+    """Make folders that are removed in the end.
+
+    pytest's own would keep the images of three runs, and their paths are too long for the
+    sockets that dockerd and podman make in them.
+    """
     made: list[Path] = []
 
     def make(name: str) -> Path:
-        made.append(tmp_path_factory.mktemp(name))
+        made.append(Path(tempfile.mkdtemp(prefix=f"{name}-")))
         return made[-1]
 
     yield make
@@ -38,20 +43,25 @@ def server(new_folder: Callable[[str], Path]) -> Iterator[RunningServer]:
     """One server with two workers and default settings, shared by all tests."""
     server = RunningServer(new_folder("server"), workers=2)
     yield server
-    assert server.stop() == 0
-    assert "Traceback" not in server.log(), server.log()
+    stop(server)
+
+
+@pytest.fixture(scope="session")
+def certificate(new_folder: Callable[[str], Path]) -> Certificate:
+    """The certificate of `tls_server`, which signs itself."""
+    return make_certificate(new_folder("certificate"))
 
 
 @pytest.fixture(scope="session")
 def tls_server(
-    new_folder: Callable[[str], Path], new_sandbox: Callable[[], Sandbox]
-) -> Iterator[TLSServer]:
+    new_folder: Callable[[str], Path], certificate: Certificate
+) -> Iterator[RunningServer]:
     """A server with two workers that takes TLS only."""
-    require_program("openssl")
-    server = TLSServer(new_folder("tls"), make_certificates(new_sandbox()))
+    server = RunningServer(
+        new_folder("tls"), workers=2, settings=certificate.settings(), tls=certificate.client()
+    )
     yield server
-    assert server.stop() == 0
-    assert "Traceback" not in server.log(), server.log()
+    stop(server)
 
 
 @pytest.fixture(scope="session")
@@ -93,16 +103,15 @@ def multi_platform(new_folder: Callable[[str], Path]) -> Layout:
 
 
 @pytest.fixture(scope="session")
-def docker_host() -> Iterator[str]:
+def docker_host(new_folder: Callable[[str], Path]) -> Iterator[str]:
     """The address of a Docker daemon of our own."""
     clients.require_root("dockerd")
-    with tempfile.TemporaryDirectory(prefix="docker-") as folder:  # its path is short
-        try:
-            daemon = DockerDaemon(Path(folder))
-        except DoesNotStart as reason:
-            pytest.skip(f"{NOT_RUN}dockerd does not start here: {reason}")
-        yield daemon.address
-        daemon.stop()
+    try:
+        daemon = DockerDaemon(new_folder("docker"))
+    except DoesNotStart as reason:
+        pytest.skip(f"{NOT_RUN}dockerd does not start here: {reason}")
+    yield daemon.address
+    daemon.stop()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ _TARGETS: Final = ("--format=$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: 
 def bootstrap(folder: Path) -> None:
     """Make a minimal Debian in a folder; report the test as not run where there is no mirror."""
     mirror, release = _mirror()
-    command = [require_program("debootstrap"), "--variant=minbase", release, folder, mirror]
+    debootstrap = require_program("debootstrap")
+    command = [str(debootstrap), "--variant=minbase", release, str(folder), mirror]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS
@@ -29,7 +30,7 @@ def bootstrap(folder: Path) -> None:
 
 def _mirror() -> tuple[str, str]:
     """Return where apt gets Debian from, and which release."""
-    asked = [require_program("apt-get"), "indextargets", *_TARGETS]
+    asked = [str(require_program("apt-get")), "indextargets", *_TARGETS]
     for line in subprocess.run(asked, capture_output=True, text=True).stdout.splitlines():
         mirror, release, component = line.split(" ")
         known = Path("/usr/share/debootstrap/scripts", release).exists()

@@ -20,11 +20,10 @@ class DoesNotStart(Exception):
 class DockerDaemon:
     """One dockerd. It takes commands at `address` when the constructor returns.
 
-    Raise DoesNotStart.
+    The folder's path has to be short, as that of a socket is. Raise DoesNotStart.
     """
 
     def __init__(self, folder: Path) -> None:
-        # A socket's path is short, so the folder's should be.
         self.address = f"unix://{folder}/docker.sock"
         self._log = folder / "dockerd.log"
         configuration = folder / "daemon.json"

@@ -10,10 +10,7 @@ _INTERVAL_SECONDS: Final = 0.05
 
 
 class PeakMemory:
-    """The most that a server took while in this context: `bytes`, the sum of all its PSS.
-
-    A page that processes share counts once in all (proportional set size).
-    """
+    """The most that a server took while in this context, in bytes."""
 
     def __init__(self, server: RunningServer) -> None:
         self.bytes = 0
@@ -35,22 +32,14 @@ class PeakMemory:
 
 
 def memory(server: RunningServer) -> int:
-    """Return the proportional set size of all processes of a server, in bytes."""
-    return sum(_proportional_size(one) for one in Path("/proc").glob("[0-9]*") if _of(one, server))
+    """Return the proportional set size of all processes of a server, in bytes.
+
+    A page that some of them share counts once in all.
+    """
+    return sum(_proportional_size(pid) for pid in {server.process.pid, *server.workers})
 
 
-def _of(process: Path, server: RunningServer) -> bool:
-    """Say whether a process has the server's data directory on its command line."""
-    try:
-        return str(server.data).encode() in (process / "cmdline").read_bytes().split(b"\0")
-    except OSError:  # it has ended meanwhile
-        return False
-
-
-def _proportional_size(process: Path) -> int:
-    try:
-        rollup = (process / "smaps_rollup").read_text()
-    except OSError:
-        return 0
+def _proportional_size(pid: int) -> int:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     (line,) = (one for one in rollup.splitlines() if one.startswith("Pss:"))
     return int(line.split()[1]) * 1024

@@ -27,6 +27,7 @@ netns = "none"
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
+lock_type = "file"
 events_logger = "none"
 tmp_dir = "{folder}/engine"
 """
@@ -36,7 +37,8 @@ class Sandbox:
     """A folder in which programs find their home, their temporary files and their storage.
 
     podman, buildah and skopeo keep images in it with the vfs driver, which needs nothing of
-    the kernel. A new sandbox is a machine that has never pulled anything.
+    the kernel. A new sandbox is a machine that has never pulled anything. The folder's path
+    has to be short, as those of the sockets are that podman makes in it.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -6,10 +6,10 @@ from typing import Final
 
 import pytest
 
+from tests.certificates import Certificate
 from tests.interop.clients import Docker, require_root
 from tests.interop.layouts import Layout
 from tests.interop.sandbox import Sandbox
-from tests.interop.tls import TLSServer
 from tests.programs import require_program
 from tools.environment import ROOT
 
@@ -63,9 +63,9 @@ def test_commands_work_as_documented(
     shutil.copytree(busybox.path, sandbox.folder / "hello")
     host, _, name = repository.partition("/")
     if section == "Over TLS":
-        server: TLSServer = request.getfixturevalue("tls_server")
-        shutil.copy(server.authority, sandbox.folder)
-        host = server.host
+        certificate: Certificate = request.getfixturevalue("certificate")
+        shutil.copy(certificate.certificate, sandbox.folder / "ca.crt")
+        host = request.getfixturevalue("tls_server").host
     if section == "docker":
         sandbox.environment["DOCKER_HOST"] = request.getfixturevalue("docker_host")
         Docker(sandbox).forget()

@@ -13,6 +13,7 @@ from tests.interop.images import TAG
 from tests.interop.layouts import Layout
 from tests.interop.memory import PeakMemory, memory
 from tests.interop.sandbox import Sandbox
+from tests.interop.servers import stop
 from tests.programs import require_program
 from tests.server import RunningServer
 
@@ -34,7 +35,7 @@ def roomy_server(new_folder: Callable[[str], Path]) -> Iterator[RunningServer]:
     """A server with two workers that has served nothing yet."""
     server = RunningServer(new_folder("roomy"), workers=2)
     yield server
-    assert server.stop() == 0
+    stop(server)
 
 
 @pytest.mark.parametrize(("pusher", "puller"), [("crane", "skopeo"), ("oras", "regctl")])

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.certificates import Certificate
 from tests.interop.clients import LAYOUT_CLIENTS, Client, require_root
 from tests.interop.images import TAG
 from tests.interop.layouts import Layout
 from tests.interop.sandbox import Sandbox
-from tests.interop.tls import TLSServer
 from tests.programs import require_program
+from tests.server import RunningServer
 
 pytestmark = pytest.mark.real("openssl")
 
@@ -18,15 +19,15 @@ SPEAK_HTTP_2 = ("crane", "oras", "regctl")
 
 
 @pytest.fixture
-def trusting(sandbox: Sandbox, tls_server: TLSServer) -> Sandbox:
-    """A machine that trusts the server's authority."""
-    sandbox.environment["SSL_CERT_FILE"] = str(tls_server.authority)
+def trusting(sandbox: Sandbox, certificate: Certificate) -> Sandbox:
+    """A machine that trusts the server's certificate."""
+    sandbox.environment["SSL_CERT_FILE"] = str(certificate.certificate)
     return sandbox
 
 
 @pytest.mark.parametrize("client", LAYOUT_CLIENTS)
 def test_round_trip(
-    trusting: Sandbox, tls_server: TLSServer, multi_platform: Layout, client: str
+    trusting: Sandbox, tls_server: RunningServer, multi_platform: Layout, client: str
 ) -> None:
     require_program(client)
     encrypted = LAYOUT_CLIENTS[client](trusting, encrypted=True)
@@ -38,7 +39,7 @@ def test_round_trip(
 
 @pytest.mark.parametrize("client", SPEAK_HTTP_2)
 def test_blobs_travel_by_http_2(
-    trusting: Sandbox, tls_server: TLSServer, busybox: Layout, client: str
+    trusting: Sandbox, tls_server: RunningServer, busybox: Layout, client: str
 ) -> None:
     require_program(client)
     trusting.environment["GODEBUG"] = "http2debug=1"
@@ -56,7 +57,7 @@ def test_blobs_travel_by_http_2(
 
 @pytest.mark.parametrize("client", ["skopeo", "oras"])  # the others try again and again
 def test_unknown_authority_is_refused(
-    sandbox: Sandbox, tls_server: TLSServer, busybox: Layout, client: str
+    sandbox: Sandbox, tls_server: RunningServer, busybox: Layout, client: str
 ) -> None:
     require_program(client)
     encrypted = LAYOUT_CLIENTS[client](sandbox, encrypted=True)
@@ -65,12 +66,14 @@ def test_unknown_authority_is_refused(
 
 
 @pytest.mark.real("skopeo", "podman")
-def test_folder_with_the_authority_is_enough(
-    sandbox: Sandbox, tls_server: TLSServer, busybox: Layout
+def test_folder_with_the_certificate_is_enough(
+    sandbox: Sandbox, tls_server: RunningServer, certificate: Certificate, busybox: Layout
 ) -> None:
     require_root("podman")
+    folder = sandbox.folder / "authority"
+    folder.mkdir()
+    (folder / "ca.crt").write_bytes(certificate.certificate.read_bytes())
     reference = f"{tls_server.host}/tests/folder:{TAG}"
-    folder = tls_server.authority.parent
     source = f"oci:{busybox.path}:{TAG}"
     sandbox.run("skopeo", "copy", f"--dest-cert-dir={folder}", source, f"docker://{reference}")
     sandbox.run("podman", "pull", f"--cert-dir={folder}", reference)
@@ -79,7 +82,7 @@ def test_folder_with_the_authority_is_enough(
 
 
 def test_docker_takes_any_certificate_on_loopback(
-    tls_server: TLSServer, busybox: Layout, new_client: Callable[[str], Client]
+    tls_server: RunningServer, busybox: Layout, new_client: Callable[[str], Client]
 ) -> None:
     docker, reference = new_client("docker"), f"{tls_server.host}/tests/docker:{TAG}"
     assert docker.push(busybox, reference) == docker.pull(reference)

@@ -80,10 +80,11 @@ class Referrers:
 
 Route = Base | Catalog | TagsList | Blob | StartUpload | Upload | Manifest | Referrers
 
-# Only valid names stay in the cache, so its size is bounded by MAX_NAME_LENGTH characters each.
+# Refusals are exceptions and never cached; what is valid is short, so both caches stay small.
 _name = lru_cache(maxsize=4096)(RepositoryName.parse)
 
 
+@lru_cache(maxsize=1024)
 def parse(path: str) -> Route | None:
     """Read a raw path without its query; None if it is no route of this API.
 

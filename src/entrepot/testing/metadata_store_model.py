@@ -30,14 +30,15 @@ TAGS: Final = tuple(map(Tag, ("Z", "_", "a", "latest")))
 
 
 def _images() -> tuple[ManifestPush, ...]:
-    """A few images over shared blobs, and indexes over the images, one of them strict."""
+    """A few images over shared blobs, one of them sparse, and indexes, one of them strict."""
     images = [image(f"image {n}", *BLOBS[n : n + 3]) for n in range(4)]
     children = ("image 0", "image 1")
     indexes = [
         image("index", manifests=children),
         image("strict index", BLOBS[0], manifests=children, require_manifests=True),
     ]
-    return (*images, *indexes)
+    sparse = image("sparse image", BLOBS[0], optional=BLOBS[1:4])
+    return (*images, sparse, *indexes)
 
 
 MANIFESTS: Final = _images()
@@ -73,7 +74,7 @@ class Model:
         if (repository, blob) not in self.leases:
             return BlobUnknown
         for (home, _), push in self.manifests.items():
-            if home == repository and blob in push.blobs:
+            if home == repository and blob in push.blobs + push.optional:
                 return Denied
         del self.leases[repository, blob]
         return None

@@ -2,7 +2,8 @@
 
 Compiling ahead of time keeps SQLAlchemy out of the processes that serve (25 MB and half a
 second each), and shows in review what the engines will be asked. A test holds the file equal
-to what this module renders. Run it after a change: `python -m <this module>`.
+to what this module renders. Run it after a change:
+`python -m entrepot.adapters.metadata_stores.compile`.
 """
 
 import re

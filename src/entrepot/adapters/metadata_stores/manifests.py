@@ -24,13 +24,15 @@ class SqlManifests:
         self._database = database
 
     async def find(self, repository: RepositoryName, reference: Tag | Digest) -> ManifestRecord:
+        # Every pull comes by here; sqlite3 takes a plain str much quicker than a subclass.
+        home, text = str(repository), str(reference)
         if isinstance(reference, Digest):
             row = await self._database.fetch_one(
-                sql.FIND_MANIFEST_BY_DIGEST, repository=repository, digest=str(reference)
+                sql.FIND_MANIFEST_BY_DIGEST, repository=home, digest=text
             )
         else:
             row = await self._database.fetch_one(
-                sql.FIND_MANIFEST_BY_TAG, repository=repository, tag=reference
+                sql.FIND_MANIFEST_BY_TAG, repository=home, tag=text
             )
         if row is None:
             await catalog.require(self._database, repository)

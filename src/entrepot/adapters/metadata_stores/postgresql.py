@@ -27,6 +27,8 @@ POOL_SIZE: Final = 8
 ATTEMPTS: Final = 10
 """How often a transaction that meets others is run before its caller is told to come back."""
 
+GONE: Final = (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)
+"""No answer, or one from a server that another has taken over from."""
 RUN_AGAIN: Final = (Conflict, errors.SerializationFailure, errors.DeadlockDetected)
 
 
@@ -34,7 +36,7 @@ def refusal(error: psycopg.Error) -> Exception:
     """Return what to raise for an error of PostgreSQL; a broken rule of the schema is a bug."""
     if isinstance(error, errors.DiskFull):
         return StoreFull("no space is left for the metadata database; free some, then try again")
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+    if isinstance(error, GONE):
         return Unavailable("the metadata database does not answer; try again later")
     return error
 

@@ -1,11 +1,14 @@
 """Rows of the database as the values they stand for."""
 
+from functools import lru_cache
+
 from entrepot.adapters.metadata_stores.database import Row
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import RepositoryName
 from entrepot.ports.metadata_store import ManifestRecord, UploadSession
 
 
+@lru_cache(maxsize=1024)
 def digest(text: str) -> Digest:
     """Return a digest that was checked before it was stored."""
     algorithm, _, encoded = text.partition(":")

@@ -40,7 +40,7 @@ WHERE repository.name = :name
     postgresql="""
 SELECT repository.id
 FROM repository
-WHERE repository.name = %(name)s::VARCHAR COLLATE "C" FOR KEY SHARE
+WHERE repository.name = %(name)s::VARCHAR COLLATE "C" FOR SHARE
 """,
 )
 
@@ -53,7 +53,7 @@ WHERE repository.name = :name
     postgresql="""
 SELECT repository.id
 FROM repository
-WHERE repository.name = %(name)s::VARCHAR COLLATE "C" FOR UPDATE
+WHERE repository.name = %(name)s::VARCHAR COLLATE "C" FOR NO KEY UPDATE
 """,
 )
 

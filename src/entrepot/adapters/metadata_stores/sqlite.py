@@ -54,7 +54,10 @@ class SqliteDatabase:
             raise refusal(error) from error
 
     async def fetch_one(self, statement: Statement, /, **parameters: Value) -> Row | None:
-        rows = await self.fetch_all(statement, **parameters)
+        try:
+            rows = self._reader.execute(statement.sqlite, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise refusal(error) from error
         return rows[0] if rows else None
 
     async def fetch_all(self, statement: Statement, /, **parameters: Value) -> list[Row]:
@@ -74,5 +77,5 @@ class SqliteDatabase:
         return await asyncio.wrap_future(queued)
 
     async def close(self) -> None:
+        self._reader.close()  # first, so that the writer's thread does SQLite's last tidying up
         await asyncio.wrap_future(self._writer.end())
-        self._reader.close()

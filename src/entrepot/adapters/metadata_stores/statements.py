@@ -10,14 +10,13 @@ links come last because all pushes that share a layer meet there; until then a p
 them, so that they cannot be deleted, which no other push has to wait for.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Insert,
-    Select,
-    TableValuedAlias,
+    ScalarSelect,
     Text,
     Update,
     bindparam,
@@ -30,11 +29,9 @@ from sqlalchemy import (
     table,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.dialects.postgresql import insert
 
+from entrepot.adapters.metadata_stores.elements import elements
 from entrepot.adapters.metadata_stores.schema import (
     blob_link,
     content,
@@ -54,32 +51,9 @@ A_BLOB: Final = literal_column("'blob'", Text)
 OPTIONAL: Final = literal_column("'optional'", Text)
 
 
-class Elements(FunctionElement[Any]):
-    """A list parameter as a table of one column, `value`."""
-
-    name = "elements"
-    inherit_cache = True
-
-
-@compiles(Elements, "sqlite")
-def _from_json(element: Elements, compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_each({compiler.process(element.clauses, **options)})"
-
-
-@compiles(Elements, "postgresql")
-def _from_array(element: Elements, compiler: SQLCompiler, **options: Any) -> str:
-    return f"(SELECT unnest({compiler.process(element.clauses, **options)}) AS value)"
-
-
-def elements(name: str, kind: type[Text] | type[BigInteger] = Text) -> TableValuedAlias:
-    """Return the elements of the list parameter `name` as rows."""
-    values = Elements(bindparam(name, type_=ARRAY(kind)))
-    return values.table_valued(column("value", kind), name="given")
-
-
-def repository_named(parameter: str = "repository") -> Any:
-    """Return the id of the repository whose name is the parameter, as a scalar."""
-    named = select(repository.c.id).where(repository.c.name == bindparam(parameter))
+def repository_named() -> ScalarSelect[int]:
+    """Return the id of the repository whose name is the parameter `repository`."""
+    named = select(repository.c.id).where(repository.c.name == bindparam("repository"))
     return named.scalar_subquery()
 
 
@@ -93,9 +67,10 @@ FIND_VERSION = select(_version.c.version_num)
 
 FIND_REPOSITORY = select(repository.c.id).where(repository.c.name == bindparam("name"))
 
-HOLD_REPOSITORY = FIND_REPOSITORY.with_for_update(read=True, key_share=True)
+# These two exclude each other, but neither the lock that a foreign key takes.
+HOLD_REPOSITORY = FIND_REPOSITORY.with_for_update(read=True)
 
-LOCK_REPOSITORY = FIND_REPOSITORY.with_for_update()
+LOCK_REPOSITORY = FIND_REPOSITORY.with_for_update(key_share=True)
 
 INSERT_REPOSITORY = (
     insert(repository)
@@ -326,7 +301,7 @@ LIST_REFERRERS = (
     .limit(LIMIT)
 )
 
-LIST_REFERRERS_OF_TYPE: Select[Any] = LIST_REFERRERS.where(
+LIST_REFERRERS_OF_TYPE = LIST_REFERRERS.where(
     manifest.c.artifact_type == bindparam("artifact_type")
 )
 

@@ -66,7 +66,7 @@ class EngineTests:
         assert start_migration(empty).communicate()[0] == "\n"
 
     def test_several_processes_may_start_at_once(self, empty: str) -> None:
-        processes = [start_migration(empty) for _ in range(4)]
+        processes = [start_migration(empty) for _ in range(3)]
         for process in processes:
             output = process.communicate()[0]
             assert process.returncode == 0, output

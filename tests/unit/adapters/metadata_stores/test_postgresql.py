@@ -131,7 +131,7 @@ async def test_a_deadlock_is_run_again(database: PostgresqlDatabase) -> None:
         database.write(lock, ALPHA, BETA),
         database.write(lock, BETA, ALPHA),
     )
-    assert len(runs) == 3
+    assert len(runs) > 2
     assert await database.fetch_one(TIME_OF, name=ALPHA) == (before[0] + 2,)
 
 

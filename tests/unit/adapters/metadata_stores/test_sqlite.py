@@ -14,6 +14,10 @@ from entrepot.oci.errors import Unavailable
 from entrepot.testing.metadata_store_examples import ALPHA, digest, link
 
 
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"rubbish" * 10_000)
+
+
 async def test_reads_go_on_while_another_program_writes(sqlite_file: Path) -> None:
     store = await SqlMetadataStore.open(f"sqlite:///{sqlite_file}")
     await link(store, ALPHA, "before")
@@ -47,7 +51,7 @@ def test_a_sqlite_that_is_too_old_is_refused(
 
 async def test_a_file_that_broke_is_unavailable(sqlite_file: Path) -> None:
     store = await SqlMetadataStore.open(f"sqlite:///{sqlite_file}")
-    sqlite_file.write_bytes(b"rubbish" * 10_000)
+    overwrite(sqlite_file)
     with pytest.raises(Unavailable):
         await store.blobs.find(ALPHA, digest("layer"))
     with pytest.raises(Unavailable):
