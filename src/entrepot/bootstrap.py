@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 HOUSEKEEPING_INTERVAL: Final = 300.0
+SCRATCH: Final = "entrepot-metrics-"
 EVENT_EXPIRY: Final = 7 * 86400.0
 CUT_GRACE: Final = 5.0
 """Seconds a worker has, after the shutdown timeout, to close what it cut."""
@@ -69,10 +70,10 @@ def serve(settings: Settings) -> int:
         tls = tls_context(
             settings.server.tls_certificate, settings.server.tls_key, http2=settings.server.http2
         )
-    settings.storage.path.mkdir(parents=True, exist_ok=True)
+    _check_storage(settings)
     _migrate_apart(database_url(settings))
     listeners = [listen(address, workers) for address in settings.server.listen]
-    scratch = Path(tempfile.mkdtemp(prefix="entrepot-metrics-"))
+    scratch = _scratch_directory()
     metrics.prepare(scratch)
 
     def run(slot: int) -> int:
@@ -106,8 +107,7 @@ def serve(settings: Settings) -> int:
 @contextlib.asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Registry]:
     """Open both stores and yield every service on top of them; close the stores at the end."""
-    driver = load("entrepot.content_stores", settings.storage.driver)
-    content: ContentStore = driver(settings.storage.path, durable=settings.storage.durable)
+    content = _content_store(settings)
     metadata = await SqlMetadataStore.open(database_url(settings), durable=settings.storage.durable)
     try:
         yield assemble(settings, content, metadata, clock=SystemClock(), new_id=_new_id)
@@ -169,6 +169,35 @@ class SystemClock:
     def now(self) -> float:
         """Return the time in seconds since the Unix epoch."""
         return time.time()
+
+
+def _check_storage(settings: Settings) -> None:
+    """Find out before any worker does whether the data directory can be used.
+
+    Raise OSError or Unavailable naming it.
+    """
+    path = settings.storage.path
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        _content_store(settings)
+    except RegistryError as error:
+        raise Unavailable(f"the data directory {path} cannot be used: {error.message}") from None
+
+
+def _content_store(settings: Settings) -> ContentStore:
+    driver = load("entrepot.content_stores", settings.storage.driver)
+    store: ContentStore = driver(settings.storage.path, durable=settings.storage.durable)
+    return store
+
+
+def _scratch_directory() -> Path:
+    """Make the folder that the workers' metrics meet in, and clear away what servers that
+    were killed have left. Its name holds the server's process id."""
+    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        owner = left.name.removeprefix(SCRATCH).partition("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
 
 
 def _migrate_apart(url: str) -> None:

@@ -1,6 +1,7 @@
 """A file system so small that a test can fill it: a tmpfs, which only root may mount."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,9 +30,17 @@ class SmallDisk:
         with (self.path / "filler").open("ab") as file:
             os.posix_fallocate(file.fileno(), file.tell(), self.free - leave)
 
+    def take_files(self, *, leave: int) -> None:
+        """Take all files there may be but so many, until `clear`."""
+        folder = self.path / "fillers"
+        folder.mkdir()
+        for number in range(os.statvfs(self.path).f_ffree - leave):
+            (folder / str(number)).touch()
+
     def clear(self) -> None:
-        """Give back what `fill` took."""
-        (self.path / "filler").unlink()
+        """Give back what `fill` and `take_files` took."""
+        (self.path / "filler").unlink(missing_ok=True)
+        shutil.rmtree(self.path / "fillers", ignore_errors=True)
 
 
 @contextmanager

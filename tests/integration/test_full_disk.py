@@ -1,7 +1,9 @@
 """A disk that is full: a clear refusal, nothing left behind, reading goes on, and so does writing
 once there is space again."""
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,13 +12,14 @@ from tests.http_client import Response
 from tests.integration.conformance.content import OCI_CONFIG, Content, manifest, random_blob
 from tests.integration.conformance.expectations import assert_refused
 from tests.integration.conformance.repository import Repository, moved_on
+from tests.integration.conftest import StartServer
 from tests.integration.small_disk import SmallDisk, mounted
 from tests.server import RunningServer
 
 MIB = 1 << 20
 SIZE = 24 * MIB
 TOO_LARGE = 40 * MIB
-SOME = 64 * 1024
+SOME = 512 * 1024
 """Bytes by which the space used may differ afterwards: the database and directories."""
 
 
@@ -27,11 +30,8 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
-def server(disk: SmallDisk, tmp_path: Path) -> Iterator[RunningServer]:
-    server = RunningServer(tmp_path / "server", workers=2, data=disk.path / "data")
-    yield server
-    server.kill()
-    assert "Traceback" not in server.log(), server.log()[-4000:]
+def server(disk: SmallDisk, start_server: StartServer) -> RunningServer:
+    return start_server(workers=2, data=disk.path / "data")
 
 
 @pytest.fixture
@@ -67,8 +67,6 @@ def assert_readable(repository: Repository, stored: Content) -> None:
 
 
 def stored_config(stored: Content) -> str:
-    import json
-
     digest: str = json.loads(stored.content)["config"]["digest"]
     return digest
 
@@ -157,8 +155,6 @@ def test_many_clients_at_once(
     server: RunningServer, disk: SmallDisk, repository: Repository, stored: Content
 ) -> None:
     """Each fits alone, not all together: who is refused takes nothing from who is not."""
-    from concurrent.futures import ThreadPoolExecutor
-
     before = disk.free
     blobs = [random_blob(5 * MIB) for _ in range(8)]
 
@@ -225,19 +221,20 @@ def test_no_space_when_the_last_byte_is_there(
     assert not ingests(server)
 
 
-def test_reading_renews_no_lease_but_goes_on(
-    disk: SmallDisk, tmp_path: Path, repository: Repository, stored: Content, server: RunningServer
+def test_reading_goes_on_where_it_would_renew_a_lease(
+    disk: SmallDisk,
+    server: RunningServer,
+    repository: Repository,
+    stored: Content,
+    start_server: StartServer,
 ) -> None:
     """A look at a blob prolongs its lease, which is a write; without space it is still a look."""
-    assert server.stop() == 0
-    longer = RunningServer(
-        tmp_path / "longer", data=server.data, settings={"storage.blob_lease": "3000d"}
-    )
+    server.stop()
+    repository.client.close()
+    longer = start_server(data=server.data, settings={"storage.blob_lease": "3000d"})
     with longer.client() as client:
         disk.fill()
         assert_readable(Repository(client, "tests/full"), stored)
-        disk.clear()
-    longer.kill()
 
 
 def test_deletes_free_what_they_can(
@@ -252,41 +249,68 @@ def test_deletes_free_what_they_can(
     assert repository.get_manifest(stored.digest).status == 200
 
 
+@pytest.mark.parametrize("orderly", [True, False], ids=["stopped", "killed"])
 def test_a_start_without_space_serves_or_says_why(
-    disk: SmallDisk, server: RunningServer, stored: Content, repository: Repository
+    disk: SmallDisk, server: RunningServer, repository: Repository, stored: Content, orderly: bool
 ) -> None:
-    for end in (server.stop, server.kill):
-        end()
-        repository.client.close()
-        disk.fill()
-        try:
-            server.start()
-        except RuntimeError as failure:
-            assert "error:" in str(failure)
-            assert "space" in str(failure) or "full" in str(failure)
-        else:
-            assert_readable(repository, stored)
-        disk.clear()
-        server.kill()
+    (server.stop if orderly else server.kill)()
+    repository.client.close()
+    disk.fill()
+    try:
         server.start()
+    except RuntimeError as failure:
+        message = str(failure)
+    else:
         assert_readable(repository, stored)
+        message = "error: full"
+    assert "error:" in message
+    assert "full" in message or "space" in message
+    disk.clear()
+    server.kill()
+    repository.client.close()
+    server.start()
+    assert_readable(repository, stored)
+    assert_writable(repository, "after")
 
 
 # ── no more files ────────────────────────────────────────────────────────────────────────────
 
 
-def test_no_more_files(tmp_path: Path) -> None:
-    """A file system may run out of inodes with all its bytes free."""
-    with mounted(tmp_path / "disk", SIZE, inodes=120) as disk:
-        server = RunningServer(tmp_path / "server", workers=2, data=disk.path / "data")
+def test_no_more_files(tmp_path: Path, start_server: StartServer) -> None:
+    """A file system may run out of inodes with all its bytes free; at whichever step that is."""
+    with mounted(tmp_path / "disk", SIZE, inodes=400) as disk:
+        server = start_server(workers=2, data=disk.path / "data")
         with server.client() as client:
             repository = Repository(client, "tests/files")
-            answers = [repository.push(random_blob(100), "post only") for _ in range(120)]
-            refused = [answer for answer in answers if answer.status != 201]
+            refused = []
+            for left in range(8):
+                disk.take_files(leave=left)
+                for push in (push_in_one, push_in_two):
+                    blob = random_blob(100)
+                    answer = push(repository, blob)
+                    if answer.status == 201:
+                        assert repository.get_blob(blob.digest).body == blob.content
+                    else:
+                        refused.append(answer)
+                disk.clear()
             assert refused
             for answer in refused:
                 assert_full(answer)
-            assert client.get("/v2/").status == 200
             assert not ingests(server)
         server.kill()
-        assert "Traceback" not in server.log()
+
+
+def push_in_one(repository: Repository, blob: Content) -> Response:
+    return repository.post_upload(blob.content, digest=blob.digest)
+
+
+def push_in_two(repository: Repository, blob: Content) -> Response:
+    """Open an upload and close it; cancel what cannot be closed."""
+    opened = repository.post_upload()
+    if opened.status != 202:
+        return opened
+    location = moved_on(opened)
+    closed = repository.close_upload(location, blob.digest, blob.content)
+    if closed.status != 201:
+        assert repository.client.delete(location).status == 204
+    return closed

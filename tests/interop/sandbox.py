@@ -37,8 +37,10 @@ class Sandbox:
     """A folder in which programs find their home, their temporary files and their storage.
 
     podman, buildah and skopeo keep images in it with the vfs driver, which needs nothing of
-    the kernel. A new sandbox is a machine that has never pulled anything. The folder's path
-    has to be short, as those of the sockets are that podman makes in it.
+    the kernel. The folder's path has to be short, as those of the sockets are that podman makes
+    in it. A new sandbox is a machine that has never pulled anything, but for one thing: as root
+    those three note in /var/lib/containers/cache which registry has which blob, and later mount
+    what they could push. A test of pushing needs a registry that is new as well.
     """
 
     def __init__(self, folder: Path) -> None:

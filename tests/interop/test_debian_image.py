@@ -1,6 +1,6 @@
 """A whole Debian, made by debootstrap and umoci, goes from each client to another, and runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,8 @@ from tests.interop.containers import run_with_podman
 from tests.interop.images import TAG
 from tests.interop.layouts import Layout
 from tests.interop.sandbox import Sandbox
+from tests.interop.servers import stop
+from tests.server import RunningServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.real("debootstrap", "umoci")]
 
@@ -33,12 +35,21 @@ def minbase(new_folder: Callable[[str], Path], new_sandbox: Callable[[], Sandbox
     return Layout(sandbox.folder / "minbase")
 
 
+@pytest.fixture
+def empty_server(new_folder: Callable[[str], Path]) -> Iterator[RunningServer]:
+    """A server with two workers to which nothing was pushed yet."""
+    server = RunningServer(new_folder("server"), workers=2)
+    yield server
+    stop(server)
+
+
 @pytest.mark.parametrize("pusher", NAMES)
 def test_goes_from_each_client_to_another(
-    minbase: Layout, repository: str, new_client: Callable[[str], Client], pusher: str
+    minbase: Layout, empty_server: RunningServer, new_client: Callable[[str], Client], pusher: str
 ) -> None:
-    image = new_client(pusher).push(minbase, f"{repository}:{TAG}")
-    assert new_client(NEXT[pusher]).pull(f"{repository}:{TAG}") == image
+    reference = f"{empty_server.host}/debian:{TAG}"
+    image = new_client(pusher).push(minbase, reference)
+    assert new_client(NEXT[pusher]).pull(reference) == image
     original = minbase.image(minbase.find())
     assert (image.config, image.diff_ids) == (original.config, original.diff_ids)
 

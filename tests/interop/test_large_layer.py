@@ -58,7 +58,7 @@ def test_memory_stays_constant(
         pulled = downloader.download(f"{repository}:{TAG}", "pulled")
 
     assert pulled.image(pulled.find()) == large.image(large.find())
-    assert before < peak.bytes < before + MAY_GROW
+    assert 0 < peak.bytes < before + MAY_GROW
     shutil.rmtree(pulled.path)
 
 

@@ -1,6 +1,9 @@
 """What one client pushes, every client pulls: the same manifest, config and layers."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -8,10 +11,16 @@ from tests.interop import images
 from tests.interop.clients import LAYOUT_CLIENTS, NAMES, STORAGE_CLIENTS, Client, LayoutClient
 from tests.interop.images import TAG
 from tests.interop.layouts import Image, Layout
+from tests.interop.servers import stop
+from tests.server import RunningServer
 
 pytestmark = pytest.mark.real
 
 Pushed = tuple[str, Image]
+
+_UPLOADED: Final = re.compile(
+    r'"method": ?"PUT", ?"target": ?"[^"]*/blobs/uploads/[^"]*", ?"status": ?201'
+)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -19,11 +28,16 @@ def pushed(
     request: pytest.FixtureRequest,
     busybox: Layout,
     new_client: Callable[[str], Client],
-    new_repository: Callable[[], str],
-) -> Pushed:
-    """The image as one client has pushed it, and its reference."""
-    reference = f"{new_repository()}:{TAG}"
-    return reference, new_client(request.param).push(busybox, reference)
+    new_folder: Callable[[str], Path],
+) -> Iterator[Pushed]:
+    """The image as one client has pushed it to an empty registry, and its reference there."""
+    client = new_client(request.param)
+    server = RunningServer(new_folder("server"), workers=2)
+    reference = f"{server.host}/tests/round-trip:{TAG}"
+    yield reference, client.push(busybox, reference)
+    stop(server)
+    # The config and two layers came from the client: nothing was there to be mounted.
+    assert len(_UPLOADED.findall(server.log())) == 3
 
 
 @pytest.mark.parametrize("puller", NAMES)

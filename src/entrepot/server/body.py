@@ -78,10 +78,10 @@ class ReceivedBody:
         self._complete = True
         self._wake()
 
-    def fail(self, reason: str) -> None:
-        """Note that the rest will never come."""
+    def fail(self, error: BodyIncomplete) -> None:
+        """Note that the rest will never come, and why."""
         if not self._complete and self._error is None:
-            self._error = BodyIncomplete(reason)
+            self._error = error
             self._wake()
 
     async def chunks(self) -> AsyncIterator[bytes]:

@@ -13,6 +13,8 @@ from entrepot.web.message import Application, Request, Response
 
 FOREVER: Final = float("inf")
 SWEEP_INTERVAL: Final = 1.0
+TIDY_UP: Final = 3.0
+"""Seconds that handlers have to end after their connections were cut."""
 
 
 class Connection(Protocol):
@@ -63,6 +65,8 @@ class Server:
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event = asyncio.Event()
+        self._idle: asyncio.Event = asyncio.Event()
+        self._handling = 0
 
     async def start(
         self, sockets: Iterable[socket.socket], tls: ssl.SSLContext | None = None
@@ -102,9 +106,12 @@ class Server:
                 orderly = False
         for connection in list(self.connections):
             connection.abort()
-        # Aborted handlers see their connection fail and end in the next turns of the loop.
-        for _ in range(10):
-            await asyncio.sleep(0)
+        # Handlers whose connection was cut still tidy up behind themselves.
+        self._idle.clear()
+        if self._handling:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TIDY_UP):
+                    await self._idle.wait()
         if self._sweeper is not None:
             self._sweeper.cancel()
         return orderly
@@ -124,14 +131,17 @@ class Server:
 
     async def answer(self, request: Request) -> Response:
         """Run the application; a fault in it becomes a 500, never a broken connection."""
+        self._handling += 1
         try:
             return await self.app(request)
-        except asyncio.CancelledError:
-            raise
         except Exception:
             response = self.refuse(500, "the server failed to handle this request")
             response.close = True
             return response
+        finally:
+            self._handling -= 1
+            if not self._handling:
+                self._idle.set()
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()

@@ -16,9 +16,10 @@ import httptools
 from entrepot.ports.delivery import Inline
 from entrepot.server.body import LOW_WATER, ReceivedBody
 from entrepot.server.connections import FOREVER, Server
+from entrepot.server.http1_head import Refused, read_head
 from entrepot.server.http1_writer import Http1Writer
 from entrepot.server.http2 import PREFACE, Http2Connection
-from entrepot.web.message import EmptyBody, Headers, Request
+from entrepot.web.message import BodyIncomplete, BodyMalformed, EmptyBody, Headers, Request
 
 LINGER: Final = 2.0
 """Seconds in which a refused body is still received, so that the client reads why."""
@@ -51,14 +52,19 @@ class Http1Connection(asyncio.Protocol):
         self._fresh = True
         self._url = b""
         self._fields: list[tuple[str, str]] = []
-        self._header_bytes = 0
+        self._in_head = False
+        self._head_bytes = 0
+        self._surplus = 0
         self._receiving: ReceivedBody | None = None
         self._received = 0
         self._direct = 0
+        self._held = b""
         self._waiting: deque[tuple[Request, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._reading = True
         self._draining = False
+        self._half_closed = False
+        self._broken = False
         self._writer: Http1Writer = cast(Http1Writer, None)
         self._progress = -1
 
@@ -81,34 +87,40 @@ class Http1Connection(asyncio.Protocol):
             self._become_http2()
 
     def data_received(self, data: bytes) -> None:
-        if self._phase is Phase.LINGERING:
+        if self._phase is Phase.LINGERING or self._broken:
             return
         if self._direct:
             data = self._receive_direct(data)
-            if not data:
-                return
+        if not data:
+            return
+        if self._task is not None and self._receiving is None:
+            # The next request waits unread until this one is answered.
+            self._held += data
+            self._pause_reading()
+            return
         if self._fresh:
             self._fresh = False
             if data.startswith(b"PRI") and self._server.limits.http2 and not self._tls:
                 self._become_http2(data)
                 return
             if data.startswith(TLS_HANDSHAKE) and not self._tls:
-                self._refuse(400, "this port speaks plain HTTP; use http:// or the TLS port")
+                # Clients try HTTPS first: not worth a line in the log each time.
+                self._refuse(400, "this port speaks plain HTTP; use http://", quietly=True)
                 return
         self._feed(data)
 
     def eof_received(self) -> bool:
-        if self._receiving is not None:
-            self._receiving.fail("the client closed the connection in the middle of its body")
+        self._half_closed = True
+        self._lose_body("the client closed the connection in the middle of its body")
         # A half-closed client still gets the answers to what it has asked.
         return self._task is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.forget(self)
-        if self._receiving is not None:
-            self._receiving.fail("the client left in the middle of its body")
+        self._lose_body("the client left in the middle of its body")
         self._writer.lose()
         self._waiting.clear()
+        self._held = b""
 
     def pause_writing(self) -> None:
         self._writer.pause()
@@ -123,7 +135,7 @@ class Http1Connection(asyncio.Protocol):
             body = self._receiving
             self.deadline = FOREVER
             if body is not None and body.waiting:
-                body.fail(f"no bytes for {self._server.limits.body_timeout:g} s")
+                self._lose_body(f"no bytes for {self._server.limits.body_timeout:g} s")
         elif self._phase is Phase.SENDING:
             progress = self._writer.sent
             if progress == self._progress:
@@ -132,6 +144,8 @@ class Http1Connection(asyncio.Protocol):
             self.deadline = self._server.now + self._server.limits.body_timeout
         elif self._phase is Phase.HEADER:
             self._refuse(408, "the request header did not arrive in time")
+        elif self._transport.is_closing():
+            self.abort()
         else:
             self._transport.close()
             self.deadline = self._server.now + LINGER
@@ -147,6 +161,7 @@ class Http1Connection(asyncio.Protocol):
     # ── receiving ────────────────────────────────────────────────────────────────────────────
 
     def _feed(self, data: bytes) -> None:
+        received = self._received
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -155,21 +170,41 @@ class Http1Connection(asyncio.Protocol):
             if rest:
                 self._feed(rest)
         except httptools.HttpParserInvalidMethodError:
-            self._refuse(501, "unknown method")
+            self._fault(501, "unknown method")
         except httptools.HttpParserError as error:
-            cause = error.__context__ if isinstance(error.__context__, _Refused) else None
-            if cause is not None:
-                self._refuse(cause.status, cause.message)
+            cause = error.__context__
+            if isinstance(cause, Refused):
+                self._fault(cause.status, cause.message)
             else:
-                self._refuse(400, f"malformed request: {error}")
+                self._fault(400, f"malformed request: {error}")
         else:
-            if self._phase is Phase.HEADER:
-                self._header_bytes += len(data)
-                if self._header_bytes > self._server.limits.max_header_bytes:
-                    self._refuse(431, "the request header is too large")
+            self._check_surplus(len(data), received)
             body = self._receiving
             if body is not None and body.length is not None:
                 self._direct = body.length - self._received
+
+    def _check_surplus(self, count: int, received: int) -> None:
+        """Bound what a client sends that is no body: headers, trailers, chunk extensions."""
+        body = self._receiving
+        if self._in_head or (body is not None and self._received == received):
+            self._surplus += count
+            if self._surplus > self._server.limits.max_header_bytes:
+                self._fault(431, "the request header is too large")
+        else:
+            self._surplus = 0
+
+    def _fault(self, status: int, message: str) -> None:
+        """End the connection over what is no HTTP, after the answer in progress if any."""
+        if self._task is None:
+            self._refuse(status, message)
+            return
+        self._broken = self._draining = True
+        if self._receiving is not None:
+            self._receiving.fail(BodyMalformed(message))
+
+    def _lose_body(self, reason: str) -> None:
+        if self._receiving is not None:
+            self._receiving.fail(BodyIncomplete(reason))
 
     def _receive_direct(self, data: bytes) -> bytes:
         """Take body bytes around the parser; return what follows the body."""
@@ -190,50 +225,49 @@ class Http1Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._url = b""
         self._fields = []
-        self._header_bytes = 0
+        self._in_head = True
+        self._head_bytes = 0
         if self._task is None:
             self._phase = Phase.HEADER
             self.deadline = self._server.now + self._server.limits.header_timeout
 
     def on_url(self, url: bytes) -> None:
         self._url += url
+        self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+        if self._in_head:  # trailers say nothing we need
+            self._count_head(len(name) + len(value) + 4)
+            self._fields.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+
+    def _count_head(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > self._server.limits.max_header_bytes:
+            raise Refused(431, "the request header is too large")
 
     def on_headers_complete(self) -> None:
-        parser = self._parser
-        headers = Headers(self._fields)
-        version = parser.get_http_version()
-        if version == "1.1" and len(headers.all("host")) != 1:
-            raise _Refused(400, "an HTTP/1.1 request needs exactly one Host header")
-        path, query = _target(self._url)
-        length: int | None = 0
-        if headers.get("transfer-encoding") is not None:
-            length = None
-        elif (announced := headers.get("content-length")) is not None:
-            length = int(announced)
+        self._in_head = False
+        head = read_head(self._parser, self._url, self._fields)
         body: ReceivedBody | EmptyBody = NO_BODY
-        if length != 0:
-            expects = (headers.get("expect") or "").lower() == "100-continue"
+        if head.length != 0:
             self._receiving = body = ReceivedBody(
-                length,
-                on_start=self._continue if expects else _nothing,
+                head.length,
+                on_start=self._continue if head.expects_continue else _nothing,
                 on_full=self._pause_reading,
                 on_read=self._body_was_read,
             )
             self._received = 0
         request = Request(
-            parser.get_method().decode("latin-1"),
-            path,
-            query,
-            headers,
+            head.method,
+            head.path,
+            head.query,
+            head.headers,
             body,
             self._client,
             "https" if self._tls else "http",
-            version,
+            head.version,
         )
-        self._begin(request, parser.should_keep_alive())
+        self._begin(request, self._parser.should_keep_alive())
 
     def on_body(self, chunk: bytes) -> None:
         if self._receiving is not None:
@@ -266,7 +300,9 @@ class Http1Connection(asyncio.Protocol):
 
     def _body_was_read(self, _count: int) -> None:
         body = self._receiving
-        if not self._reading and not self._waiting and (body is None or body.buffered < LOW_WATER):
+        if self._reading or self._waiting or self._held:
+            return
+        if body is None or body.buffered < LOW_WATER:
             self._resume_reading()
 
     # ── handling ─────────────────────────────────────────────────────────────────────────────
@@ -318,38 +354,45 @@ class Http1Connection(asyncio.Protocol):
         """Go on with a waiting request, wait for another one, or end the connection."""
         if self._writer.lost:
             return
-        if closing:
+        if self._half_closed and not (self._waiting or self._held):
+            closing = True
+        if closing or self._draining or self._server.stopping:
             self._end(linger=unread)
         elif self._waiting:
             self._begin(*self._waiting.popleft())
-            if not self._waiting:
-                self._resume_reading()
+            self._body_was_read(0)
         else:
-            self._phase = Phase.IDLE
-            self.deadline = self._server.now + self._server.limits.idle_timeout
+            limits = self._server.limits
+            self._phase = Phase.HEADER if self._in_head else Phase.IDLE
+            self.deadline = self._server.now + (
+                limits.header_timeout if self._in_head else limits.idle_timeout
+            )
+            held, self._held = self._held, b""
             self._resume_reading()
+            if held:
+                self.data_received(held)
+            if self._half_closed and self._task is None:
+                self._transport.close()
 
     def _end(self, *, linger: bool) -> None:
-        if linger and self._transport.can_write_eof():
-            self._phase = Phase.LINGERING
-            self.deadline = self._server.now + LINGER
-            self._transport.write_eof()
-            self._resume_reading()
-        else:
+        if not linger or self._half_closed:
             self._transport.close()
-
-    def _refuse(self, status: int, message: str) -> None:
-        """Answer what never became a request, and end the connection."""
-        if self._task is not None or self._phase is Phase.LINGERING:
-            # An earlier request is still being answered; this one dies with the connection.
-            self._draining = True
             return
+        self._phase = Phase.LINGERING
+        self.deadline = self._server.now + LINGER
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._resume_reading()
+
+    def _refuse(self, status: int, message: str, *, quietly: bool = False) -> None:
+        """Answer what never became a request, and end the connection."""
         response = self._server.refuse(status, message)
         content = response.body.content if isinstance(response.body, Inline) else b""
         head = self._writer.head(response, len(content), self._server.date, close=True)
         self._transport.write(head + content)
-        request = Request("", "", "", Headers(), client=self._client)
-        self._server.observe(request, response, len(content), 0.0)
+        if not quietly:
+            request = Request("", "", "", Headers(), client=self._client)
+            self._server.observe(request, response, len(content), 0.0)
         self._end(linger=True)
 
     def _become_http2(self, data: bytes = b"") -> None:
@@ -364,25 +407,5 @@ class Http1Connection(asyncio.Protocol):
             successor.data_received(data)
 
 
-class _Refused(Exception):
-    """Raised inside parser callbacks for requests that parse but cannot be served."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
 def _nothing() -> None:
     pass
-
-
-def _target(url: bytes) -> tuple[str, str]:
-    """Split a request target into path and query; absolute-form loses scheme and host."""
-    text = url.decode("latin-1")
-    if not text.startswith("/"):
-        _, scheme, rest = text.partition("://")
-        slash = rest.find("/")
-        text = (rest[slash:] if slash >= 0 else "/") if scheme else text
-    path, _, query = text.partition("?")
-    return path, query

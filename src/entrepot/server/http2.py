@@ -21,12 +21,13 @@ from h2.events import (
 )
 from h2.exceptions import H2Error, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
 
 from entrepot.ports.delivery import File, Inline, Redirect
 from entrepot.server.body import ReceivedBody
 from entrepot.server.connections import FOREVER, Server
 from entrepot.web.chunks import chunks_of, open_file, read_blocks
-from entrepot.web.message import EmptyBody, Headers, Request, Response
+from entrepot.web.message import BodyIncomplete, EmptyBody, Headers, Request, Response
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CONNECTION_WINDOW: Final = 16 * 1024 * 1024
@@ -133,8 +134,9 @@ class Http2Connection(asyncio.Protocol):
     def drain(self) -> None:
         if not self._draining and not self._lost:
             self._draining = True
-            self._h2.close_connection()
-            self._flush()
+            # h2 would take its own GOAWAY for the end of everything; streams in progress go on.
+            last = self._h2.highest_inbound_stream_id
+            self._transport.write(GoAwayFrame(0, last_stream_id=last).serialize())
         if not self._exchanges:
             self._transport.close()
 
@@ -176,6 +178,9 @@ class Http2Connection(asyncio.Protocol):
 
     def _on_request(self, event: RequestReceived) -> None:
         stream = event.stream_id
+        if self._draining:
+            self._h2.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+            return
         pseudo: dict[str, str] = {}
         fields: list[tuple[str, str]] = []
         for raw_name, raw_value in event.headers:
@@ -235,7 +240,7 @@ class Http2Connection(asyncio.Protocol):
         exchange.lost = True
         exchange.window.set()
         if exchange.body is not None:
-            exchange.body.fail("the client left in the middle of its body")
+            exchange.body.fail(BodyIncomplete("the client left in the middle of its body"))
 
     # ── handling and sending ─────────────────────────────────────────────────────────────────
 

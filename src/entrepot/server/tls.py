@@ -20,10 +20,12 @@ def tls_context(certificate: Path, key: Path, *, http2: bool) -> ssl.SSLContext:
         if not path.is_file():
             raise CertificateError(f"cannot read the TLS file {path}; check the path")
     try:
-        context.load_cert_chain(certificate, key)
-    except ssl.SSLError as error:
+        # A password asked for on the terminal would stop an unattended start.
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error.strerror or error
         raise CertificateError(
-            f"the certificate {certificate} and the key {key} cannot be used: "
-            f"{error.reason or error}; both must be PEM and belong together"
+            f"the certificate {certificate} and the key {key} cannot be used: {reason}; both "
+            "must be PEM, belong together, and the key must not be encrypted"
         ) from None
     return context

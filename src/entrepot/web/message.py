@@ -58,7 +58,11 @@ class Body(Protocol):
 
 
 class BodyIncomplete(ConnectionError):
-    """The client closed, stalled or broke the protocol in the middle of its body."""
+    """The client closed or stalled in the middle of its body."""
+
+
+class BodyMalformed(BodyIncomplete):
+    """The client broke the protocol in the middle of its body."""
 
 
 class EmptyBody:

@@ -7,7 +7,7 @@ from typing import Final
 from entrepot.oci import errors
 from entrepot.ports.delivery import Inline
 from entrepot.protocol.ranges import render_unsatisfied_range
-from entrepot.web.message import BodyIncomplete, Header, Response
+from entrepot.web.message import BodyIncomplete, BodyMalformed, Header, Response
 
 STATUS: Final[dict[type[errors.RegistryError], int]] = {
     errors.RegistryError: 500,
@@ -66,7 +66,8 @@ def refuse(status: int, message: str) -> Response:
 
 def incomplete(error: BodyIncomplete) -> Response:
     """Return the response for a client that broke off its body: it may still be reading."""
-    response = refuse(408, f"the request body ended early: {error}; send it again")
+    status = 400 if isinstance(error, BodyMalformed) else 408
+    response = refuse(status, f"the request body ended early: {error}; send it again")
     response.close = True
     return response
 

@@ -58,7 +58,7 @@ class TestSqlite:
         rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", parameters)
         return [step for _, _, _, step in rows]
 
-    @pytest.mark.parametrize("name", STATEMENTS.keys() - WITHOUT_INDEX)
+    @pytest.mark.parametrize("name", sorted(STATEMENTS.keys() - WITHOUT_INDEX))
     def test_every_statement_uses_an_index(self, connection: sqlite3.Connection, name: str) -> None:
         for step in self.plan(connection, STATEMENTS[name].sqlite):
             if name == "LIST_EVENTS":
@@ -99,7 +99,7 @@ class TestPostgresql:
         rows = connection.execute(f"EXPLAIN {text}", parameters)  # type: ignore[arg-type]
         return "\n".join(step for (step,) in rows)
 
-    @pytest.mark.parametrize("name", STATEMENTS.keys() - WITHOUT_INDEX)
+    @pytest.mark.parametrize("name", sorted(STATEMENTS.keys() - WITHOUT_INDEX))
     def test_every_statement_uses_an_index(self, connection: psycopg.Connection, name: str) -> None:
         assert "Seq Scan" not in self.plan(connection, STATEMENTS[name].postgresql)
 
