@@ -167,8 +167,12 @@ def _address(text: str) -> str:
     return text
 
 
+MAX_HEADER_TEXT: Final = 256
+"""Longest text of one warning, as `protocol.warnings` has it."""
+
+
 def _header_text(text: str) -> str:
-    if not (text and text.isascii() and text.isprintable()):
+    if not (text.isascii() and text.isprintable() and 0 < len(text) <= MAX_HEADER_TEXT):
         raise ValueError(text)
     return text
 
@@ -240,5 +244,7 @@ ADDRESSES: Final = _list_of(
     least=1,
 )
 HEADER_TEXTS: Final = _list_of(
-    _header_text, "list of strings", "a list of strings of printable ASCII"
+    _header_text,
+    "list of strings",
+    f"a list of strings of 1 to {MAX_HEADER_TEXT} printable ASCII characters",
 )

@@ -72,12 +72,16 @@ def from_file(file: Path) -> tuple[Layer, list[Problem]]:
     return layer, problems
 
 
+# Kubernetes sets these in every container beside a service called `entrepot`.
+_OF_KUBERNETES: Final = re.compile(r"ENTREPOT_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?:_\w+)?)", re.ASCII)
+
+
 def from_environment(environ: Mapping[str, str]) -> tuple[Layer, list[Problem]]:
     """Read every `ENTREPOT_<SECTION>_<KEY>`; other variables are not ours."""
     layer: Layer = {}
     problems = []
     for one, value in environ.items():
-        if not one.startswith(PREFIX) or one == FILE_VARIABLE:
+        if not one.startswith(PREFIX) or one == FILE_VARIABLE or _OF_KUBERNETES.fullmatch(one):
             continue
         if one in _VARIABLES:
             layer[_VARIABLES[one]] = Given(value, one, text=True)

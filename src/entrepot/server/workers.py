@@ -5,16 +5,22 @@ is replaced without losing a connection that waits to be accepted.
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Final
 
 MIN_BACKOFF: Final = 0.1
 MAX_BACKOFF: Final = 5.0
 HEALTHY_AFTER: Final = 10.0
+EARLY_DEATHS: Final = 5
+"""Workers that may fail in a row as soon as they start, before the server gives up."""
+
+PR_SET_PDEATHSIG: Final = 1
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -36,12 +42,13 @@ class Supervisor:
         self._report = report
         self._slots: dict[int, int] = {}
         self._started: dict[int, float] = {}
-        self._backoff: dict[int, float] = {}
+        self._early_deaths = 0
 
     def serve(self, grace: float) -> int:
         """Run until SIGTERM or SIGINT; return 0 if every worker then ended by itself.
 
-        Workers get `grace` seconds after the signal, then SIGKILL.
+        Workers get `grace` seconds after the signal, then SIGKILL. Return 1 also if workers
+        keep dying as soon as they start.
         """
         watched = {*STOP_SIGNALS, signal.SIGCHLD}
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
@@ -51,12 +58,20 @@ class Supervisor:
             received = signal.sigwait(watched)
             if received in STOP_SIGNALS:
                 return self._stop(grace)
-            for slot, status in self._reaped():
-                self._replace(slot, status)
+            for slot, code in self._reaped():
+                self._count_death(slot, code)
+                if self._early_deaths >= EARLY_DEATHS:
+                    self._report("giving up", slot, "workers die as soon as they start")
+                    self._stop(grace)
+                    return 1
+                if self._wait_before_restart() in STOP_SIGNALS:
+                    return self._stop(grace)
+                self._fork(slot)
 
     def _fork(self, slot: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        parent = os.getpid()
         pid = os.fork()
         if pid:
             self._slots[pid] = slot
@@ -64,10 +79,11 @@ class Supervisor:
             return
         code = 1
         try:
+            _die_with_parent(parent)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOP_SIGNALS, signal.SIGCHLD})
             code = self._run(slot)
-        except KeyboardInterrupt:
-            code = 0
+        except BaseException:
+            self._report("worker failed", slot, traceback.format_exc())
         finally:
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
@@ -85,14 +101,18 @@ class Supervisor:
                 ended.append((self._slots.pop(pid), os.waitstatus_to_exitcode(status)))
         return ended
 
-    def _replace(self, slot: int, code: int) -> None:
-        lived = time.monotonic() - self._started[slot]
-        backoff = MIN_BACKOFF if lived > HEALTHY_AFTER else self._backoff.get(slot, 0.0)
+    def _count_death(self, slot: int, code: int) -> None:
+        early = time.monotonic() - self._started[slot] < HEALTHY_AFTER
+        # A worker that was killed may do better next time; one that failed at once will not.
+        self._early_deaths = self._early_deaths + 1 if early and code > 0 else 0
         cause = f"signal {-code}" if code < 0 else f"exit code {code}"
         self._report("worker died", slot, cause)
-        time.sleep(backoff)
-        self._backoff[slot] = min(MAX_BACKOFF, max(MIN_BACKOFF, backoff * 2))
-        self._fork(slot)
+
+    def _wait_before_restart(self) -> int | None:
+        """Let what made workers die pass; return the signal to stop if one comes meanwhile."""
+        pause = min(MAX_BACKOFF, MIN_BACKOFF * 2**self._early_deaths)
+        received = signal.sigtimedwait(STOP_SIGNALS, pause)
+        return received.si_signo if received else None
 
     def _stop(self, grace: float) -> int:
         for pid in self._slots:
@@ -110,3 +130,12 @@ class Supervisor:
                 os.kill(pid, signal.SIGKILL)
             failed = True
         return 1 if failed else 0
+
+
+def _die_with_parent(parent: int) -> None:
+    """Have the kernel stop this process in order when its parent is killed: else the workers
+    would hold the port without anyone to watch them."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
