@@ -4,10 +4,13 @@ services and adapters."""
 import asyncio
 import contextlib
 import gc
+import glob
 import os
+import resource
 import secrets
 import shutil
 import signal
+import socket
 import ssl
 import tempfile
 import time
@@ -31,7 +34,7 @@ from entrepot.server.connections import Server
 from entrepot.server.limits import Limits
 from entrepot.server.listener import Listener, listen
 from entrepot.server.tls import tls_context
-from entrepot.server.workers import Supervisor
+from entrepot.server.workers import STOP_SIGNALS, Supervisor
 from entrepot.services.blobs import Blobs
 from entrepot.services.catalog import Catalog
 from entrepot.services.gates import Gates, deletes_switched_off
@@ -62,6 +65,9 @@ def serve(settings: Settings) -> int:
 
     Raise ListenError, CertificateError, or what opening the stores raises.
     """
+    # A signal that comes before its handlers exist waits for them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    _allow_open_files()
     logs.configure(settings.log)
     log = logs.get_logger("server")
     workers = settings.server.worker_count(len(os.sched_getaffinity(0)))
@@ -83,6 +89,10 @@ def serve(settings: Settings) -> int:
         log.warning(event, worker=slot, detail=detail)
         metrics.retire(scratch, slot)
 
+    def stop_listening() -> None:
+        for listener in listeners:
+            listener.stop_listening()
+
     try:
         for listener in listeners:
             log.info(
@@ -97,7 +107,7 @@ def serve(settings: Settings) -> int:
         # What exists before the fork is shared by all workers; collecting it would copy it.
         gc.freeze()
         grace = settings.server.shutdown_timeout + CUT_GRACE
-        return Supervisor(workers, run, report).serve(grace)
+        return Supervisor(workers, run, report, stop_listening).serve(grace)
     finally:
         for listener in listeners:
             listener.close()
@@ -190,14 +200,22 @@ def _content_store(settings: Settings) -> ContentStore:
     return store
 
 
+def _allow_open_files() -> None:
+    """Raise the limit of open files as far as it goes: a connection is one, a transfer two."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _scratch_directory() -> Path:
     """Make the folder that the workers' metrics meet in, and clear away what servers that
-    were killed have left. Its name holds the server's process id."""
-    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
-        owner = left.name.removeprefix(SCRATCH).partition("-")[0]
+    were killed have left. Its name holds the machine's name and the server's process id."""
+    prefix = f"{SCRATCH}{socket.gethostname()}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{glob.escape(prefix)}*"):
+        owner = left.name.removeprefix(prefix).partition("-")[0]
         if owner.isdigit() and not Path("/proc", owner).exists():
             shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-"))
 
 
 def _migrate_apart(url: str) -> None:
@@ -248,8 +266,11 @@ async def _work(
     log = logs.get_logger("worker")
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    for listener in listeners:
+        listener.keep_only(slot)
 
     def fault(request: Request, error: Exception) -> None:
         log.error("request failed", request=request.id, exc_info=error)
@@ -258,7 +279,9 @@ async def _work(
     async with opened(settings) as registry:
         books = metrics.Metrics(scratch, slot)
         app = WebApplication(registry, _api(settings, registry), books, access_log, fault)
-        server = Server(app, _limits(settings), refuse=errors.refuse, observe=app.observe)
+        server = Server(
+            app, _limits(settings), refuse=errors.refuse, observe=app.observe, fault=fault
+        )
         await server.start([listener.socket_of(slot) for listener in listeners], tls)
         upkeep = [loop.create_task(_keep_books(books, access_log))]
         if slot == 0:

@@ -43,7 +43,7 @@ class Server:
     """Serves an application on sockets until stopped.
 
     `refuse(status, message)` makes the response to what never became a request, or whose
-    handler failed; `observe` is told of every response.
+    handler failed; `observe` is told of every response, `fault` of errors while one is sent.
     """
 
     def __init__(
@@ -53,14 +53,17 @@ class Server:
         *,
         refuse: Callable[[int, str], Response],
         observe: Observer,
+        fault: Callable[[Request, Exception], None],
     ) -> None:
         self.app = app
         self.limits = limits
         self.refuse = refuse
         self.observe = observe
+        self.fault = fault
         self.connections: set[Connection] = set()
         self.stopping = False
         self.now = 0.0
+        self.time = ""
         self.date = ""
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
@@ -146,7 +149,8 @@ class Server:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         self.now = now = loop.time()
-        self.date = f"Date: {formatdate(usegmt=True)}\r\n"
+        self.time = formatdate(usegmt=True)
+        self.date = f"Date: {self.time}\r\n"
         for connection in list(self.connections):
             if connection.deadline < now:
                 with contextlib.suppress(Exception):

@@ -16,13 +16,24 @@ import httptools
 from entrepot.ports.delivery import Inline
 from entrepot.server.body import LOW_WATER, ReceivedBody
 from entrepot.server.connections import FOREVER, Server
+from entrepot.server.framing import open_body
 from entrepot.server.http1_head import Refused, read_head
 from entrepot.server.http1_writer import Http1Writer
 from entrepot.server.http2 import PREFACE, Http2Connection
-from entrepot.web.message import BodyIncomplete, BodyMalformed, EmptyBody, Headers, Request
+from entrepot.web.message import (
+    BodyIncomplete,
+    BodyMalformed,
+    EmptyBody,
+    Headers,
+    Request,
+    Response,
+)
 
 LINGER: Final = 2.0
 """Seconds in which a refused body is still received, so that the client reads why."""
+
+HEAD_SLICE: Final = 4096
+"""Bytes parsed at once outside of bodies, which bounds the pipelined requests taken in advance."""
 
 TLS_HANDSHAKE: Final = b"\x16\x03"
 NO_BODY: Final = EmptyBody()
@@ -78,7 +89,8 @@ class Http1Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
         if not self._server.admit(self):
-            self._refuse(503, "too many connections; try again later")
+            self._transport.write(self._refusal(503, "too many connections; try again later"))
+            self._transport.close()
             return
         self.deadline = self._server.now + self._server.limits.header_timeout
         if isinstance(secure, ssl.SSLObject | ssl.SSLSocket) and (
@@ -87,27 +99,37 @@ class Http1Connection(asyncio.Protocol):
             self._become_http2()
 
     def data_received(self, data: bytes) -> None:
-        if self._phase is Phase.LINGERING or self._broken:
-            return
-        if self._direct:
-            data = self._receive_direct(data)
-        if not data:
-            return
-        if self._task is not None and self._receiving is None:
-            # The next request waits unread until this one is answered.
-            self._held += data
-            self._pause_reading()
-            return
         if self._fresh:
             self._fresh = False
-            if data.startswith(b"PRI") and self._server.limits.http2 and not self._tls:
-                self._become_http2(data)
+            if not self._speaks_http1(data):
                 return
-            if data.startswith(TLS_HANDSHAKE) and not self._tls:
-                # Clients try HTTPS first: not worth a line in the log each time.
-                self._refuse(400, "this port speaks plain HTTP; use http://", quietly=True)
+        while data and self._phase is not Phase.LINGERING and not self._broken:
+            if self._direct:
+                data = self._receive_direct(data)
+            elif self._receiving is not None:
+                self._feed(data)
                 return
-        self._feed(data)
+            elif self._task is None:
+                self._feed(data[:HEAD_SLICE])
+                data = data[HEAD_SLICE:]
+            else:
+                # The next request waits unread until this one is answered.
+                self._held += data
+                self._pause_reading()
+                return
+
+    def _speaks_http1(self, first: bytes) -> bool:
+        """Look at the first bytes of a connection; deal with them if they are not HTTP/1."""
+        if self._tls:
+            return True
+        if first.startswith(b"PRI") and self._server.limits.http2:
+            self._become_http2(first)
+            return False
+        if first.startswith(TLS_HANDSHAKE):
+            # Clients try HTTPS first: not worth a line in the log each time.
+            self._refuse(400, "this port speaks plain HTTP; use http://", quietly=True)
+            return False
+        return True
 
     def eof_received(self) -> bool:
         self._half_closed = True
@@ -134,6 +156,8 @@ class Http1Connection(asyncio.Protocol):
         if self._phase is Phase.HANDLING:
             body = self._receiving
             self.deadline = FOREVER
+            if body is not None:
+                self._touch()
             if body is not None and body.waiting:
                 self._lose_body(f"no bytes for {self._server.limits.body_timeout:g} s")
         elif self._phase is Phase.SENDING:
@@ -163,12 +187,14 @@ class Http1Connection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         received = self._received
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # No upgrade is offered, so the request is answered as it stands (RFC 9110, 7.8).
-            rest = data[upgrade.args[0] :]
-            if rest:
-                self._feed(rest)
+            rest = data
+            while rest:
+                try:
+                    self._parser.feed_data(rest)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    # No upgrade is offered: the request is answered as it is (RFC 9110, 7.8).
+                    rest = rest[upgrade.args[0] :]
         except httptools.HttpParserInvalidMethodError:
             self._fault(501, "unknown method")
         except httptools.HttpParserError as error:
@@ -186,7 +212,8 @@ class Http1Connection(asyncio.Protocol):
     def _check_surplus(self, count: int, received: int) -> None:
         """Bound what a client sends that is no body: headers, trailers, chunk extensions."""
         body = self._receiving
-        if self._in_head or (body is not None and self._received == received):
+        chunked = body is not None and body.length is None
+        if self._in_head or (chunked and self._received == received):
             self._surplus += count
             if self._surplus > self._server.limits.max_header_bytes:
                 self._fault(431, "the request header is too large")
@@ -247,6 +274,7 @@ class Http1Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._surplus = 0
         head = read_head(self._parser, self._url, self._fields)
         body: ReceivedBody | EmptyBody = NO_BODY
         if head.length != 0:
@@ -325,19 +353,17 @@ class Http1Connection(asyncio.Protocol):
         keep_alive = keep_alive and not (
             unread or response.close or self._draining or self._server.stopping
         )
-        date = self._server.date
+        response, file = open_body(request, response, self._server.refuse)
         try:
-            try:
-                closing = await self._writer.send(request, response, date, close=not keep_alive)
-            except FileNotFoundError:
-                # Nothing has been sent yet: the content went between look-up and opening.
-                response = self._server.refuse(404, "the content has just been deleted")
-                closing = await self._writer.send(request, response, date, close=not keep_alive)
-        except (OSError, ValueError):
+            date = self._server.date
+            closing = await self._writer.send(request, response, file, date, close=not keep_alive)
+        except Exception as error:
             # The client left, the file ended early, or the response is no valid one: what was
             # announced cannot be kept, and a broken connection is the only honest answer.
             closing = True
             self.abort()
+            if not isinstance(error, ConnectionError):
+                self._server.fault(request, error)
         finally:
             self._server.observe(request, response, self._writer.sent, perf_counter() - started)
         self._task = None
@@ -386,14 +412,17 @@ class Http1Connection(asyncio.Protocol):
 
     def _refuse(self, status: int, message: str, *, quietly: bool = False) -> None:
         """Answer what never became a request, and end the connection."""
-        response = self._server.refuse(status, message)
-        content = response.body.content if isinstance(response.body, Inline) else b""
-        head = self._writer.head(response, len(content), self._server.date, close=True)
-        self._transport.write(head + content)
+        self._transport.write(self._refusal(status, message))
         if not quietly:
             request = Request("", "", "", Headers(), client=self._client)
-            self._server.observe(request, response, len(content), 0.0)
+            self._server.observe(request, Response(status), 0, 0.0)
         self._end(linger=True)
+
+    def _refusal(self, status: int, message: str) -> bytes:
+        response = self._server.refuse(status, message)
+        content = response.body.content if isinstance(response.body, Inline) else b""
+        date = self._server.date
+        return self._writer.head(response, len(content), date, close=True) + content
 
     def _become_http2(self, data: bytes = b"") -> None:
         if data and not PREFACE.startswith(data[: len(PREFACE)]):

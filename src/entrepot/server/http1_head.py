@@ -48,7 +48,7 @@ def read_head(parser: httptools.HttpRequestParser, url: bytes, fields: list[Head
         version,
         headers,
         _length(headers, version),
-        (headers.get("expect") or "").lower() == "100-continue",
+        version == "1.1" and (headers.get("expect") or "").lower() == "100-continue",
     )
 
 

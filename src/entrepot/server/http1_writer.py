@@ -8,14 +8,14 @@ from http import HTTPStatus
 from typing import Final
 
 from entrepot.ports.delivery import File, Follow, Inline, Redirect, Stream
+from entrepot.server.framing import NO_CONTENT, sends_body
 from entrepot.server.sendfile import FileTransfer
-from entrepot.web.chunks import chunks_of, open_file, read_blocks
+from entrepot.web.chunks import chunks_of, read_blocks
 from entrepot.web.message import Request, Response
 
 STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
 }
-NO_CONTENT: Final = frozenset({204, 304})
 
 
 class Http1Writer:
@@ -23,7 +23,6 @@ class Http1Writer:
     from then on progress counts."""
 
     __slots__ = (
-        "_duplicate",
         "_on_body",
         "_paused",
         "_tls",
@@ -42,7 +41,6 @@ class Http1Writer:
         self._on_body = on_body
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
-        self._duplicate: socket.socket | None = None
         self._transfer: FileTransfer | None = None
         self._written = 0
         self.lost = False
@@ -66,8 +64,6 @@ class Http1Writer:
             self._waiter.set_exception(ConnectionResetError("the client left"))
         if self._transfer is not None:
             self._transfer.abort()
-        else:
-            self._close_duplicate()
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────
 
@@ -80,17 +76,29 @@ class Http1Writer:
             return self._written
         return max(0, self._written - self._transport.get_write_buffer_size())
 
-    async def send(self, request: Request, response: Response, date: str, *, close: bool) -> bool:
+    async def send(
+        self, request: Request, response: Response, file: int, date: str, *, close: bool
+    ) -> bool:
         """Send a response; return whether the connection must close to end its body.
 
-        Raise OSError if the client leaves or a file fails, ValueError for a response that is
-        no valid one; what was announced can then not be kept.
+        `file` is the open descriptor of a File body, closed here; -1 for others. Raise OSError
+        if the client leaves or a file fails, ValueError for a response that is no valid one;
+        what was announced can then not be kept.
         """
+        try:
+            return await self._send(request, response, file, date, close=close)
+        finally:
+            if file >= 0:
+                os.close(file)
+
+    async def _send(
+        self, request: Request, response: Response, file: int, date: str, *, close: bool
+    ) -> bool:
         self._written = 0
         if self.lost:
             raise ConnectionResetError("the client left")
         body = response.body
-        only_head = request.method == "HEAD" or response.status in NO_CONTENT
+        only_head = not sends_body(request, response)
         if isinstance(body, Redirect):
             raise ValueError("a face renders redirects")
         unframed = body.length is None and request.version != "1.1" and not only_head
@@ -101,22 +109,19 @@ class Http1Writer:
             self._written = body.length
             self._transport.write(head + body.content)
         elif isinstance(body, File):
-            await self._send_file(head, body)
+            await self._send_file(head, body, file)
         else:
             await self._send_stream(head, body, chunked=body.length is None and not unframed)
         if self._paused:
+            self._on_body()
             await self._drained()
         return close or unframed
-
-    def write(self, data: bytes) -> None:
-        """Send bytes that are no response to a request."""
-        self._transport.write(data)
 
     def head(self, response: Response, length: int | None, date: str, *, close: bool) -> bytes:
         """Return status line and headers. Raise ValueError if one holds a line break."""
         lines = [STATUS_LINES[response.status], date]
         lines += [f"{name}: {value}\r\n" for name, value in response.headers]
-        if response.status == 204:
+        if response.status in NO_CONTENT:
             pass
         elif length is not None:
             lines.append(f"Content-Length: {length}\r\n")
@@ -129,29 +134,39 @@ class Http1Writer:
             raise ValueError("a response header holds a line break")
         return (head + "\r\n").encode("latin-1")
 
-    async def _send_file(self, head: bytes, body: File) -> None:
-        file = open_file(body.path)
-        try:
-            self._on_body()
-            if self._tls:
-                self._transport.write(head)
-                await self._write_all(read_blocks(file, body.offset, body.length))
-                return
-            while self._transport.get_write_buffer_size():
-                await asyncio.sleep(0)
-                if self.lost:
-                    raise ConnectionResetError("the client left")
-            sock = self._own_socket()
-            if sock.send(head, socket.MSG_MORE) != len(head):
-                raise OSError("the socket took no whole header")
+    async def _send_file(self, head: bytes, body: File, file: int) -> None:
+        self._on_body()
+        if self._tls:
+            self._transport.write(head)
+            await self._write_all(read_blocks(file, body.offset, body.length))
+            return
+        await self._flushed()
+        # The loop's transport lets nobody else wait on its socket; on a duplicate we may.
+        shared = self._transport.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(shared.fileno())) as sock:
+            sock.setblocking(False)
+            try:
+                taken = sock.send(head, socket.MSG_MORE)
+            except BlockingIOError:
+                taken = 0
+            if taken < len(head):
+                self._transport.write(head[taken:])
+                await self._flushed()
             self._transfer = FileTransfer(sock, file, body.offset, body.length)
-            await self._transfer.run()
-        finally:
-            os.close(file)
-            if self._transfer is not None:
+            try:
+                await self._transfer.run()
+            finally:
                 self._written, self._transfer = self._transfer.sent, None
-            if self.lost:
-                self._close_duplicate()
+
+    async def _flushed(self) -> None:
+        """Wait until the transport has nothing more to send."""
+        self._transport.set_write_buffer_limits(high=0)
+        try:
+            if self._transport.get_write_buffer_size():
+                self._paused = True
+                await self._drained()
+        finally:
+            self._transport.set_write_buffer_limits()
 
     async def _send_stream(self, head: bytes, body: Stream | Follow, *, chunked: bool) -> None:
         self._on_body()
@@ -178,19 +193,6 @@ class Http1Writer:
             await self._waiter
         finally:
             self._waiter = None
-
-    def _own_socket(self) -> socket.socket:
-        """Return a duplicate of the connection's socket that we may wait on ourselves."""
-        if self._duplicate is None:
-            shared = self._transport.get_extra_info("socket")
-            self._duplicate = socket.socket(fileno=os.dup(shared.fileno()))
-            self._duplicate.setblocking(False)
-        return self._duplicate
-
-    def _close_duplicate(self) -> None:
-        if self._duplicate is not None:
-            self._duplicate.close()
-            self._duplicate = None
 
 
 async def _framed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

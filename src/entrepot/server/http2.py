@@ -8,12 +8,13 @@ from time import perf_counter
 from typing import Final, cast
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
     Event,
+    RemoteSettingsChanged,
     RequestReceived,
     StreamEnded,
     StreamReset,
@@ -23,10 +24,11 @@ from h2.exceptions import H2Error, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-from entrepot.ports.delivery import File, Inline, Redirect
+from entrepot.ports.delivery import File, Redirect
 from entrepot.server.body import ReceivedBody
 from entrepot.server.connections import FOREVER, Server
-from entrepot.web.chunks import chunks_of, open_file, read_blocks
+from entrepot.server.framing import NO_CONTENT, open_body, sends_body
+from entrepot.web.chunks import chunks_of, read_blocks
 from entrepot.web.message import BodyIncomplete, EmptyBody, Headers, Request, Response
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -37,6 +39,11 @@ MAX_RESETS: Final = 500
 """Streams a client may open and reset on one connection (the rapid-reset attack)."""
 
 FLUSH: Final = 256 * 1024
+GOODBYE: Final = 2.0
+"""Seconds that a closing connection has to take what was sent to it."""
+
+MAX_UNSENT: Final = 4 * 1024 * 1024
+"""Bytes that may wait for a client that asks but does not read."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +55,9 @@ class Exchange:
     window: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     sent: int = 0
+    received: int = 0
+    seen: int = -1
+    sending: bool = False
     lost: bool = False
 
 
@@ -63,8 +73,7 @@ class Http2Connection(asyncio.Protocol):
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding="latin-1"))
         self._exchanges: dict[int, Exchange] = {}
         self._resets = 0
-        self._progress = 0
-        self._seen = -1
+        self._unsent = 0
         self._draining = False
         self._lost = False
         self._writable = asyncio.Event()
@@ -92,7 +101,6 @@ class Http2Connection(asyncio.Protocol):
         self.deadline = self._server.now + self._server.limits.idle_timeout
 
     def data_received(self, data: bytes) -> None:
-        self._progress += len(data)
         try:
             for event in self._h2.receive_data(data):
                 self._on_event(event)
@@ -102,6 +110,9 @@ class Http2Connection(asyncio.Protocol):
             self._transport.close()
             return
         self._flush()
+        if self._transport.get_write_buffer_size() > MAX_UNSENT:
+            # Answers to PING and SETTINGS that nobody reads (CVE-2019-9512, -9515).
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
@@ -119,17 +130,25 @@ class Http2Connection(asyncio.Protocol):
     # ── Connection, as the server sees it ────────────────────────────────────────────────────
 
     def expire(self) -> None:
-        limits = self._server.limits
-        if self._progress == self._seen or not self._exchanges:
-            stalled = [e for e in self._exchanges.values() if e.body is None or e.body.waiting]
-            if len(stalled) == len(self._exchanges):
-                for exchange in stalled:
-                    self._give_up(exchange)
-                self.drain()
-        self._seen = self._progress
-        self.deadline = self._server.now + (
-            limits.body_timeout if self._exchanges else limits.idle_timeout
-        )
+        """Cut what has stood still since the last look: streams, or the whole connection."""
+        unsent = self._transport.get_write_buffer_size()
+        if self._transport.is_closing() or (
+            not self._writable.is_set() and unsent >= self._unsent > 0
+        ):
+            self.abort()
+            return
+        if not self._exchanges:
+            self.drain()
+            self.deadline = self._server.now + GOODBYE
+            return
+        self._unsent = unsent
+        for exchange in list(self._exchanges.values()):
+            moved = exchange.sent + exchange.received
+            waiting = exchange.sending or (exchange.body is not None and exchange.body.waiting)
+            if waiting and moved == exchange.seen:
+                self._give_up(exchange)
+            exchange.seen = moved
+        self.deadline = self._server.now + self._server.limits.body_timeout
 
     def drain(self) -> None:
         if not self._draining and not self._lost:
@@ -171,10 +190,17 @@ class Http2Connection(asyncio.Protocol):
                 self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
                 self._flush()
                 self._transport.close()
+        elif isinstance(event, RemoteSettingsChanged):
+            # A larger initial window opens those of all streams (RFC 9113, 6.9.2).
+            for exchange in self._exchanges.values():
+                exchange.window.set()
         elif isinstance(event, ConnectionTerminated):
             self._draining = True
             if not self._exchanges:
                 self._transport.close()
+            elif event.error_code == ErrorCodes.NO_ERROR:
+                # h2 takes it for the end of everything; streams in progress go on (6.8).
+                self._h2.state_machine.state = ConnectionState.CLIENT_OPEN
 
     def _on_request(self, event: RequestReceived) -> None:
         stream = event.stream_id
@@ -192,6 +218,8 @@ class Http2Connection(asyncio.Protocol):
         headers = Headers(fields)
         if headers.get("host") is None and ":authority" in pseudo:
             fields.append(("host", pseudo[":authority"]))
+        if not self._exchanges:
+            self.deadline = self._server.now + self._server.limits.body_timeout
         exchange = Exchange(stream)
         self._exchanges[stream] = exchange
         body: ReceivedBody | EmptyBody = EmptyBody()
@@ -199,7 +227,11 @@ class Http2Connection(asyncio.Protocol):
             announced = headers.get("content-length")
             exchange.body = body = ReceivedBody(
                 int(announced) if announced and announced.isdigit() else None,
-                on_start=_nothing,
+                on_start=(
+                    (lambda: self._continue(stream))
+                    if (headers.get("expect") or "").lower() == "100-continue"
+                    else _nothing
+                ),
                 on_full=_nothing,
                 on_read=lambda count: self._acknowledge(stream, count),
             )
@@ -226,7 +258,16 @@ class Http2Connection(asyncio.Protocol):
             self._acknowledge(event.stream_id, padding)
         if event.data:
             # The window is reopened only as the handler reads: that is the back-pressure.
+            exchange.received += len(event.data)
             exchange.body.feed(event.data)
+
+    def _continue(self, stream: int) -> None:
+        if not self._lost:
+            try:
+                self._h2.send_headers(stream, [(":status", "100")])
+            except H2Error:
+                return
+            self._flush()
 
     def _acknowledge(self, stream: int, count: int) -> None:
         if count and not self._lost:
@@ -247,11 +288,16 @@ class Http2Connection(asyncio.Protocol):
     async def _handle(self, request: Request, exchange: Exchange) -> None:
         started = perf_counter()
         response = await self._server.answer(request)
+        response, file = open_body(request, response, self._server.refuse)
         try:
-            await self._send(request, response, exchange)
-        except (OSError, ValueError, H2Error):
+            await self._send(request, response, exchange, file)
+        except Exception as error:
             self._reset(exchange, ErrorCodes.INTERNAL_ERROR)
+            if not isinstance(error, ConnectionError | H2Error):
+                self._server.fault(request, error)
         finally:
+            if file >= 0:
+                os.close(file)
             del self._exchanges[exchange.id]
             self._server.observe(request, response, exchange.sent, perf_counter() - started)
         body = exchange.body
@@ -259,8 +305,10 @@ class Http2Connection(asyncio.Protocol):
             body.discard()
             if not body.complete:
                 self._reset(exchange, ErrorCodes.NO_ERROR)
-        if self._draining and not self._exchanges:
-            self._transport.close()
+        if not self._exchanges:
+            self.deadline = self._server.now + self._server.limits.idle_timeout
+            if self._draining:
+                self._transport.close()
 
     def _reset(self, exchange: Exchange, code: ErrorCodes) -> None:
         if not self._lost and not exchange.lost:
@@ -270,37 +318,28 @@ class Http2Connection(asyncio.Protocol):
                 return
             self._flush()
 
-    async def _send(self, request: Request, response: Response, exchange: Exchange) -> None:
+    async def _send(
+        self, request: Request, response: Response, exchange: Exchange, file: int
+    ) -> None:
         if self._lost or exchange.lost:
             return
         body = response.body
         if isinstance(body, Redirect):
             raise ValueError("a face renders redirects")
-        file = -1
-        if isinstance(body, File) and request.method != "HEAD":
-            try:
-                file = open_file(body.path)
-            except FileNotFoundError:
-                response = self._server.refuse(404, "the content has just been deleted")
-                body = cast(Inline, response.body)
-        try:
-            headers = [(":status", str(response.status))]
-            headers += [(name.lower(), value) for name, value in response.headers]
-            if body.length is not None and response.status != 204:
-                headers.append(("content-length", str(body.length)))
-            empty = request.method == "HEAD" or response.status in (204, 304) or body.length == 0
-            self._h2.send_headers(exchange.id, headers, end_stream=empty)
-            self._flush()
-            if not empty:
-                chunks = (
-                    read_blocks(file, body.offset, body.length)
-                    if isinstance(body, File)
-                    else chunks_of(body)
-                )
-                await self._send_body(exchange, chunks)
-        finally:
-            if file >= 0:
-                os.close(file)
+        headers = [(":status", str(response.status)), ("date", self._server.time)]
+        headers += [(name.lower(), value) for name, value in response.headers]
+        if body.length is not None and response.status not in NO_CONTENT:
+            headers.append(("content-length", str(body.length)))
+        empty = not sends_body(request, response) or body.length == 0
+        self._h2.send_headers(exchange.id, headers, end_stream=empty)
+        self._flush()
+        if empty:
+            return
+        exchange.sending = True
+        if isinstance(body, File):
+            await self._send_body(exchange, read_blocks(file, body.offset, body.length))
+        else:
+            await self._send_body(exchange, chunks_of(body))
 
     async def _send_body(self, exchange: Exchange, chunks: AsyncIterator[bytes]) -> None:
         async for chunk in chunks:
@@ -311,7 +350,6 @@ class Http2Connection(asyncio.Protocol):
                 self._h2.send_data(exchange.id, bytes(part))
                 view = view[len(part) :]
                 exchange.sent += len(part)
-                self._progress += len(part)
                 if exchange.sent % FLUSH < len(part):
                     self._flush()
             self._flush()

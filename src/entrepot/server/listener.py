@@ -27,10 +27,21 @@ class Listener:
         """Return the socket that worker number `worker` accepts on."""
         return self.sockets[worker % len(self.sockets)]
 
-    def close(self) -> None:
-        """Close every socket and remove a UNIX socket's file."""
+    def keep_only(self, worker: int) -> None:
+        """Close the sockets of the other workers: held open here, they would take connections
+        that nobody answers."""
+        for sock in self.sockets:
+            if sock is not self.socket_of(worker):
+                sock.close()
+
+    def stop_listening(self) -> None:
+        """Close every socket, so that new connections are refused."""
         for sock in self.sockets:
             sock.close()
+
+    def close(self) -> None:
+        """Close every socket and remove a UNIX socket's file."""
+        self.stop_listening()
         if self.path is not None:
             with contextlib.suppress(FileNotFoundError):
                 self.path.unlink()
@@ -55,8 +66,33 @@ def listen(address: str, workers: int) -> Listener:
         )
     except socket.gaierror as error:
         raise ListenError(f"cannot listen on {address!r}: {error.strerror}") from None
-    # `:PORT` resolves to both families; the IPv6 wildcard socket serves both.
-    family, _, _, _, target = max(found, key=lambda one: (not host) and one[0] == socket.AF_INET6)
+    if not host:  # the IPv6 wildcard serves IPv4 too, where the machine has IPv6
+        found.sort(key=lambda one: one[0] != socket.AF_INET6)
+    failure: OSError | None = None
+    for family, _, _, _, target in found:
+        try:
+            sockets = _bind_all(family, target, workers)
+        except OSError as error:
+            failure = failure or error
+            if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                continue
+            break
+        shown = f"[{host}]" if ":" in host else host or "0.0.0.0"  # noqa: S104  only shown
+        return Listener(f"{shown}:{sockets[0].getsockname()[1]}", sockets)
+    raise ListenError(f"cannot listen on {address}: {_hint(failure)}") from None
+
+
+def _hint(failure: OSError | None) -> str:
+    number = failure.errno if failure else errno.EADDRNOTAVAIL
+    hints = {
+        errno.EADDRINUSE: "another program listens there; stop it or choose another port",
+        errno.EACCES: "ports below 1024 need privileges; choose a higher port",
+        errno.EADDRNOTAVAIL: "this machine has no such address",
+    }
+    return hints.get(number or 0) or (failure.strerror if failure else "") or "it was refused"
+
+
+def _bind_all(family: int, target: tuple[object, ...], workers: int) -> tuple[socket.socket, ...]:
     sockets: list[socket.socket] = []
     try:
         # Without this probe a second server would silently share the port with the first.
@@ -67,17 +103,11 @@ def listen(address: str, workers: int) -> Listener:
             target = (target[0], sockets[0].getsockname()[1], *target[2:])
         for sock in sockets:
             sock.listen(BACKLOG)
-    except OSError as error:
+    except OSError:
         for sock in sockets:
             sock.close()
-        hint = {
-            errno.EADDRINUSE: "another program listens there; stop it or choose another port",
-            errno.EACCES: "ports below 1024 need privileges; choose a higher port",
-            errno.EADDRNOTAVAIL: "this machine has no such address",
-        }.get(error.errno or 0, error.strerror)
-        raise ListenError(f"cannot listen on {address}: {hint}") from None
-    shown = f"[{host}]" if ":" in host else host or "0.0.0.0"  # noqa: S104  only shown
-    return Listener(f"{shown}:{sockets[0].getsockname()[1]}", tuple(sockets))
+        raise
+    return tuple(sockets)
 
 
 def _bound(family: int, target: tuple[object, ...], *, share: bool) -> socket.socket:

@@ -28,7 +28,8 @@ class Supervisor:
     """Keeps `count` workers running until told to stop.
 
     `run(slot)` is the whole life of one worker, in its own process; it returns an exit code
-    after SIGTERM. `report(event, slot, detail)` is told what happens to workers.
+    after SIGTERM, which is blocked until it has handlers and unblocks it. `report(event, slot,
+    detail)` is told what happens to workers; `stop_listening` runs before they are told to end.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class Supervisor:
         count: int,
         run: Callable[[int], int],
         report: Callable[[str, int, str], None],
+        stop_listening: Callable[[], None],
     ) -> None:
         self._count = count
         self._run = run
         self._report = report
+        self._stop_listening = stop_listening
         self._slots: dict[int, int] = {}
         self._started: dict[int, float] = {}
         self._early_deaths = 0
@@ -60,7 +63,7 @@ class Supervisor:
                 return self._stop(grace)
             for slot, code in self._reaped():
                 self._count_death(slot, code)
-                if self._early_deaths >= EARLY_DEATHS:
+                if self._early_deaths >= EARLY_DEATHS and not self._any_healthy():
                     self._report("giving up", slot, "workers die as soon as they start")
                     self._stop(grace)
                     return 1
@@ -80,7 +83,7 @@ class Supervisor:
         code = 1
         try:
             _die_with_parent(parent)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOP_SIGNALS, signal.SIGCHLD})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             code = self._run(slot)
         except BaseException:
             self._report("worker failed", slot, traceback.format_exc())
@@ -108,6 +111,10 @@ class Supervisor:
         cause = f"signal {-code}" if code < 0 else f"exit code {code}"
         self._report("worker died", slot, cause)
 
+    def _any_healthy(self) -> bool:
+        now = time.monotonic()
+        return any(now - self._started[slot] > HEALTHY_AFTER for slot in self._slots.values())
+
     def _wait_before_restart(self) -> int | None:
         """Let what made workers die pass; return the signal to stop if one comes meanwhile."""
         pause = min(MAX_BACKOFF, MIN_BACKOFF * 2**self._early_deaths)
@@ -115,6 +122,7 @@ class Supervisor:
         return received.si_signo if received else None
 
     def _stop(self, grace: float) -> int:
+        self._stop_listening()
         for pid in self._slots:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)

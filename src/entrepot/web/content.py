@@ -37,7 +37,12 @@ async def respond(
         return Response(304, headers)
     field = request.headers.get("range")
     wanted = None
-    if field is not None and range_applies(request.headers.get("if-range"), tag):
+    # Ranges are for GET alone (RFC 9110, 14.2).
+    if (
+        request.method == "GET"
+        and field is not None
+        and range_applies(request.headers.get("if-range"), tag)
+    ):
         wanted = parse_range(field, size)
     if wanted is None:
         headers.append(("Content-Type", media_type))
@@ -46,9 +51,12 @@ async def respond(
         headers.append(("Content-Type", media_type))
         headers.append(("Content-Range", render_content_range(wanted[0], size)))
         return deliver(206, headers, await open_range(wanted[0].offset, wanted[0].length))
+    first = await open_range(wanted[0].offset, wanted[0].length)
+    if isinstance(first, Redirect):
+        return deliver(206, headers, first)
     layout = multipart(wanted, size, media_type, secrets.token_hex(16))
     headers.append(("Content-Type", layout.content_type))
-    return Response(206, headers, Stream(_parts(layout, open_range), layout.length))
+    return Response(206, headers, Stream(_parts(layout, first, open_range), layout.length))
 
 
 def deliver(status: int, headers: list[Header], delivery: Delivery) -> Response:
@@ -62,9 +70,10 @@ def deliver(status: int, headers: list[Header], delivery: Delivery) -> Response:
     return Response(status, headers, delivery)
 
 
-async def _parts(layout: Multipart, open_range: Open) -> AsyncIterator[bytes]:
-    for head, part in layout.parts:
+async def _parts(layout: Multipart, first: Delivery, open_range: Open) -> AsyncIterator[bytes]:
+    for number, (head, part) in enumerate(layout.parts):
+        delivery = await open_range(part.offset, part.length) if number else first
         yield head
-        async for chunk in chunks_of(await open_range(part.offset, part.length)):
+        async for chunk in chunks_of(delivery):
             yield chunk
     yield layout.tail

@@ -52,7 +52,9 @@ SIZE_BUCKETS: Final = tuple(1024.0 * 2**power for power in range(22))
 _FILE_BYTES: Final = 512 * 1024
 """More than all combinations of handlers, methods and usual codes take in one file."""
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_METHODS: Final = {
+    name: name.lower() for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+}
 
 
 def prepare(directory: Path) -> None:
@@ -106,6 +108,8 @@ class Metrics:
     ) -> None:
         """Note the end of a request that was begun; sizes are the bodies' bytes."""
         self._in_flight[handler] -= 1
+        # A client may invent methods; each would be a new series for ever.
+        method = _METHODS.get(method, "unknown")
         try:
             requests, durations, received_sizes, sent_sizes = self._series[handler, method, code]
         except KeyError:
@@ -142,13 +146,11 @@ class Metrics:
 
     def _add(self, handler: str, method: str, code: int) -> "_Series":
         """Make the series of a combination seen for the first time."""
-        # A client may invent methods; each would be a new series for ever.
-        verb = method.lower() if method in _METHODS else "unknown"
         requests = _Counter(
             self._counters,
             _key(
                 "registry_http_requests",
-                {"code": str(code), "handler": handler, "method": verb},
+                {"code": str(code), "handler": handler, "method": method},
                 "HTTP requests served.",
                 suffix="_total",
             ),
@@ -158,7 +160,7 @@ class Metrics:
             requests,
             self._histogram(
                 "registry_http_request_duration_seconds",
-                {"handler": handler, "method": verb},
+                {"handler": handler, "method": method},
                 "Time from a request's header to the last byte of its response, in seconds.",
                 DURATION_BUCKETS,
             ),

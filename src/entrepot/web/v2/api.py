@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from entrepot.oci.errors import Unsupported
 from entrepot.protocol import routes
 from entrepot.protocol.warnings import render_warnings
 from entrepot.services.registry import Registry
@@ -74,7 +75,12 @@ class Api:
             )
             refusal.headers.append(("Allow", allowed))
             return self.mark(refusal)
-        return self.mark(await handler(self._registry, request, route))
+        try:
+            response = await handler(self._registry, request, route)
+        except Unsupported as error:
+            others = ", ".join(method for method in methods if method != request.method)
+            response = errors.render(error, [("Allow", others)])
+        return self.mark(response)
 
     def mark(self, response: Response) -> Response:
         """Add the headers that every response under `/v2/` carries."""

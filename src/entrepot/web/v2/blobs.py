@@ -15,7 +15,9 @@ OCTET_STREAM: Final = "application/octet-stream"
 async def get(registry: Registry, request: Request, route: Blob) -> Response:
     """Answer GET and HEAD, in whole or in part."""
     digest = route.digest
-    size = await registry.blobs.size(route.name, digest)
+    # Who asks for a blob reads it; who only asks whether it is there is about to rely on it.
+    look = registry.blobs.hold if request.method == "HEAD" else registry.blobs.size
+    size = await look(route.name, digest)
 
     async def open_range(offset: int, length: int) -> Delivery:
         return await registry.blobs.open(digest, offset, length)

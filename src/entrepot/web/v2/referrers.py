@@ -24,13 +24,13 @@ async def get(registry: Registry, request: Request, route: Referrers, paging: Pa
         route.digest,
         artifact_type=artifact_type,
         after=_after(page.last),
-        limit=page.limit + 1,
+        limit=page.limit,
     )
-    shown = found[: page.limit]
+    shown = found.records
     headers: list[Header] = [("Content-Type", OCI_INDEX)]
     if artifact_type is not None:
         headers.append(("OCI-Filters-Applied", "artifactType"))
-    if len(found) > page.limit and shown:
+    if found.more and shown:
         kept = [] if artifact_type is None else [("artifactType", artifact_type)]
         path = referrers_path(route.name, route.digest)
         headers.append(("Link", render_next_link(path, page, str(shown[-1].digest), kept)))
