@@ -163,7 +163,8 @@ def main(arguments: Sequence[str]) -> int:
     facts = machine.facts(options.dir)
     try:
         with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as folder:
-            results = measure(list(filter(None, programs.values())), Path(folder), rounds, seconds)
+            present = [one for one in programs.values() if isinstance(one, Program)]
+            results = measure(present, Path(folder), rounds, seconds)
     except (MeasurementFailed, ServerFailed) as failure:
         _tell(f"failed: {failure}")
         return 1

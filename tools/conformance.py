@@ -91,13 +91,17 @@ class LeafTest:
 def main(version: str) -> int:
     """Run the suite at `version`, print a summary, and return the exit code.
 
-    0: all passed; 1: a failure, a skip for lack of support, or no result; 77: not run.
+    0: all passed; 77: the suite cannot be had here; 1: whatever else there is to say against
+    it, be it a failure, a skip for lack of support, a server that does not start, or no result.
     """
     try:
         suite = go_programs.install(go_programs.CONFORMANCE)
     except go_programs.NotToBeHad as reason:
         print(f"not run: the official conformance suite ({version}): {reason}")
         return NOT_RUN
+    except go_programs.BuildFailed as reason:
+        print(f"conformance {version}: {reason}")
+        return 1
     with tempfile.TemporaryDirectory(prefix="entrepot-conformance-") as folder:
         results = Path(folder, "results")
         with _server(Path(folder, "data")) as address:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from tools.processes import quietly
 from tools.speech import say
 
 FOR_TESTS: Final = (
@@ -129,12 +130,4 @@ def _install_without_starting(prefix: list[str], packages: Sequence[str]) -> Non
 
 
 def _apt(command: list[str], seconds: int) -> None:
-    subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=True,
-        timeout=seconds,
-    )
+    quietly(command, seconds=seconds).check_returncode()

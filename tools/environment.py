@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tools import debian
+from tools.processes import quietly
 from tools.speech import say
 
 Lane = Literal["runtime", "dev"]
@@ -63,11 +64,11 @@ def ensure(lane: Lane) -> None:
             shutil.rmtree(VENV, ignore_errors=True)
         try:
             if not _made_by(name):
-                _quietly([*make, str(VENV)])
+                _install([*make, str(VENV)])
                 (VENV / "identity").write_text(_identity(name))
             # Hashes pin every file; the project itself is local and has none.
-            _quietly([*install, "--require-hashes", "-r", str(requirements(lane))])
-            _quietly([*install, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
+            _install([*install, "--require-hashes", "-r", str(requirements(lane))])
+            _install([*install, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
         except SetupFailed as failure:
             failures.append(f"{name}: {failure}")
             continue
@@ -122,17 +123,8 @@ def _installers() -> Iterator[tuple[str, list[str], list[str]]]:
     yield "pip", [sys.executable, "-m", "venv"], pip
 
 
-def _quietly(command: list[str]) -> None:
+def _install(command: list[str]) -> None:
     """Run `command`, showing its output only in the SetupFailed it raises."""
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=variables(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    done = quietly(command, cwd=ROOT, environment=variables())
     if done.returncode != 0:
         raise SetupFailed(f"`{' '.join(command[:4])} …` failed:\n{done.stdout.strip()}")

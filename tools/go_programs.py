@@ -6,6 +6,7 @@ fetched by package path and version, and checked by Go's own checksum database.
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -13,14 +14,26 @@ from pathlib import Path
 from typing import Final
 
 from tools.environment import PROGRAMS, ROOT
+from tools.processes import quietly
 from tools.speech import say
 
 _CLIENTS: Final = ROOT / "requirements" / "go"
 _BUILD_SECONDS: Final = 1200
 
 
+# What `go` prints when its source cannot be fetched, or when it is too old for it.
+_REFUSED: Final = re.compile(
+    r'\breading https?://|\bGet "https?://|\bdial tcp\b|GOPROXY=off|requires go >= '
+)
+
+
 class NotToBeHad(Exception):
-    """The program cannot be built here; the message says why."""
+    """There is no Go here that can build it, or the module proxy does not hand it out; the
+    message says which. Nothing is wrong with us."""
+
+
+class BuildFailed(Exception):
+    """The program could be had, but not built; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +74,7 @@ def install_clients() -> None:
     try:
         # -mod=readonly: a hash that is not in go.sum is an error, never an addition.
         _go_install("tool", cwd=_CLIENTS, flags="-mod=readonly")
-    except NotToBeHad as reason:
+    except (NotToBeHad, BuildFailed) as reason:
         say(f"not building the Go clients: {reason}")
         return
     stamp.write_text(wanted)
@@ -70,7 +83,8 @@ def install_clients() -> None:
 def install(program: GoProgram) -> Path:
     """Return where `program` is at its pinned version, building it first if needed.
 
-    A binary that the operator put there by hand is taken as it is. Raise NotToBeHad.
+    A binary that the operator put there by hand is taken as it is. Raise NotToBeHad
+    or BuildFailed.
     """
     binary = PROGRAMS / program.name
     stamp = PROGRAMS.parent / f"{program.name}.stamp"
@@ -95,19 +109,22 @@ def _go_install(target: str, *, cwd: Path, flags: str) -> None:
         "GOTOOLCHAIN": "local",  # never fetch another toolchain
     }
     try:
-        built = subprocess.run(
+        built = quietly(
             [go, "install", "-trimpath", "-buildvcs=false", target],
             cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=_BUILD_SECONDS,
+            environment=environment,
+            seconds=_BUILD_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise NotToBeHad(f"go install did not end within {_BUILD_SECONDS} s") from None
+        raise BuildFailed(f"go install did not end within {_BUILD_SECONDS} s") from None
     if built.returncode != 0:
-        *_, last = ["for no reason told", *built.stdout.strip().splitlines()]
-        raise NotToBeHad(f"go install {target} failed: {last.strip()}")
+        raise refusal(built.stdout)
+
+
+def refusal(output: str) -> NotToBeHad | BuildFailed:
+    """Return what to raise for a `go install` that failed and printed `output`."""
+    lines = output.strip().splitlines()
+    for line in lines:
+        if _REFUSED.search(line):
+            return NotToBeHad(f"Go cannot get it: {line.strip()}")
+    return BuildFailed("go install failed: " + "\n".join(lines[-20:]))

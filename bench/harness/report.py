@@ -5,35 +5,39 @@ from dataclasses import asdict, dataclass
 
 from bench.harness.chart import Bar, bars
 from bench.harness.results import Measure, Ratio, Results, reaches
-from bench.harness.servers import Program
+from bench.harness.servers import NotHere, Program
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """A whole run: its numbers, how and on what they were taken.
 
-    `programs` maps every server to what ran, None where it is not installed. The targets are
-    about the server named `peer`.
+    `programs` maps every server to what ran, or to why it did not. The targets are about the
+    server named `peer`.
     """
 
     results: Results
     peer: str
-    programs: Mapping[str, Program | None]
+    programs: Mapping[str, Program | NotHere]
     machine: Mapping[str, object]
     rounds: int
     seconds: int
 
     def peers(self) -> list[str]:
         """Return the servers that ran beside ours."""
-        return [name for name, one in self.programs.items() if one and name != self.results.ours]
+        return [
+            name
+            for name, one in self.programs.items()
+            if isinstance(one, Program) and name != self.results.ours
+        ]
 
 
 def text(run: Run) -> str:
     """Return the table and all that one must know to read it."""
     versions = [
         f"{name}: {program.version}; {program.notes}"
-        if program
-        else f"{name}: not run (program not found)"
+        if isinstance(program, Program)
+        else f"{name}: not run ({program})"
         for name, program in run.programs.items()
     ]
     return "\n".join(
@@ -54,7 +58,9 @@ def document(run: Run) -> dict[str, object]:
     return {
         "machine": dict(run.machine),
         "servers": {
-            name: program and {"version": program.version, "notes": program.notes}
+            name: {"version": program.version, "notes": program.notes}
+            if isinstance(program, Program)
+            else {"not_run": str(program)}
             for name, program in run.programs.items()
         },
         "rounds": run.rounds,

@@ -19,13 +19,17 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
-from tools.environment import PROGRAMS
+from tools import go_programs
 
 START_SECONDS: Final = 30
 STOP_SECONDS: Final = 15
 _POLL_SECONDS: Final = 0.02
 
 Address = tuple[str, int]
+
+
+class NotHere(Exception):
+    """A server's program is not on this machine; the message says why."""
 
 
 class ServerFailed(Exception):
@@ -58,9 +62,12 @@ class Server:
     pid: int
 
 
-def find(name: str) -> Program | None:
-    """Return the program of a server by its name in `KNOWN`, None where it is not installed."""
-    return KNOWN[name]()
+def find(name: str) -> Program | NotHere:
+    """Return the program of a server by its name in `KNOWN`, or why it is not to be had."""
+    try:
+        return KNOWN[name]()
+    except NotHere as reason:
+        return reason
 
 
 @contextmanager
@@ -134,10 +141,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _entrepot() -> Program | None:
-    file = Path(sys.executable).with_name("entrepot")
-    if not file.is_file():
-        return None
+def _entrepot() -> Program:
+    file = _found(str(Path(sys.executable).with_name("entrepot")))
     return Program(
         name=OURS,
         file=file,
@@ -154,10 +159,8 @@ def _entrepot() -> Program | None:
     )
 
 
-def _docker_registry() -> Program | None:
-    file = _which("docker-registry")
-    if file is None:
-        return None
+def _docker_registry() -> Program:
+    file = _found("docker-registry")
     return Program(
         name="docker-registry",
         file=file,
@@ -193,10 +196,13 @@ health:
     return ["serve", str(config)]
 
 
-def _zot() -> Program | None:
-    file = _which("zot")
-    if file is None:
-        return None
+def _zot() -> Program:
+    try:
+        file = go_programs.install(go_programs.ZOT)
+    except (go_programs.NotToBeHad, go_programs.BuildFailed) as reason:
+        if (other := shutil.which("zot")) is None:
+            raise NotHere(str(reason)) from None
+        file = Path(other)
     return Program(
         name="zot",
         file=file,
@@ -218,9 +224,11 @@ def _zot_arguments(address: Address, folder: Path) -> list[str]:
     return ["serve", str(config)]
 
 
-def _which(name: str) -> Path | None:
-    found = shutil.which(name, path=os.pathsep.join([str(PROGRAMS), *os.get_exec_path()]))
-    return Path(found) if found else None
+def _found(name: str) -> Path:
+    found = shutil.which(name)
+    if found is None:
+        raise NotHere(f"{name} is not on this machine")
+    return Path(found)
 
 
 def _first_line(command: list[str]) -> str:
@@ -230,7 +238,7 @@ def _first_line(command: list[str]) -> str:
 
 
 OURS: Final = "entrepot"
-KNOWN: Final[dict[str, Callable[[], Program | None]]] = {
+KNOWN: Final[dict[str, Callable[[], Program]]] = {
     OURS: _entrepot,
     "docker-registry": _docker_registry,
     "zot": _zot,

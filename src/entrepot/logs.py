@@ -40,7 +40,8 @@ _SECRET_NAMES: Final = frozenset(
     }
 )  # fmt: skip
 _SECRET_ENDINGS: Final = ("_password", "_secret", "_token")
-_URL_ACCOUNT: Final = re.compile(r"://([^/\s:@]*):[^/\s]+@")
+_WORD: Final = re.compile(r"\S+")
+_DIGEST: Final = re.compile(r"@sha(?:256|512):[^@\s]*\Z")
 _CREDENTIALS: Final = re.compile(r"\b(basic|bearer)\s+[\w+/=.~-]{6,}", re.ASCII | re.IGNORECASE)
 _SECRET_PARAMETER: Final = re.compile(
     r"([?&][^=&\s]*(?:password|secret|token|signature)=)[^&\s]+", re.ASCII | re.IGNORECASE
@@ -98,9 +99,28 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Ma
 
 def scrub(text: str) -> str:
     """Return text with the credentials in it hidden."""
-    text = _URL_ACCOUNT.sub(rf"://\1:{HIDDEN}@", text)
+    if "://" in text and "@" in text:
+        text = _WORD.sub(_without_account, text)
     text = _CREDENTIALS.sub(rf"\1 {HIDDEN}", text)
     return _SECRET_PARAMETER.sub(rf"\1{HIDDEN}", text)
+
+
+def _without_account(found: re.Match[str]) -> str:
+    """Return a word with the account of the URL in it hidden: all of one that is a token alone.
+
+    A raw `/` or `@` in a password is a mistake, but must not leak: the last `@` counts, unless
+    it begins a digest. Rather hide a part of a path than show a password.
+    """
+    word = found[0]
+    digest = _DIGEST.search(word)
+    end = digest.start() if digest else len(word)
+    before, slashes, rest = word[:end].partition("://")
+    account, at, place = rest.rpartition("@")
+    user, colon, _ = account.partition(":")
+    if not account or "/" in user:
+        return word
+    shown = f"{user}:{HIDDEN}" if colon else HIDDEN
+    return f"{before}{slashes}{shown}{at}{place}{word[end:]}"
 
 
 def _redacted(name: str, value: Any) -> Any:

@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -13,14 +13,13 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from entrepot.adapters.metadata_stores.migrate import migrate
 from entrepot.adapters.metadata_stores.schema import metadata
 from entrepot.adapters.metadata_stores.store import SqlMetadataStore
 from entrepot.oci.reference import Tag
 from entrepot.ports.metadata_store import MetadataStore
 from entrepot.testing.metadata_store_examples import ALPHA
 from entrepot.testing.metadata_store_suite import MetadataStoreSuite
-from entrepot.testing.postgresql import PostgresqlServer, postgresql_or_skip
+from entrepot.testing.postgresql import PostgresqlServer
 
 WRONG_COUNTS: Final = {
     "content.links": """
@@ -48,9 +47,6 @@ WRONG_COUNTS: Final = {
 }
 
 
-PROCESSES: Final = 4
-PUSHES: Final = 80
-
 PUSHER: Final = """
 import asyncio, sys
 from entrepot.adapters.metadata_stores.schema import metadata
@@ -76,22 +72,27 @@ asyncio.run(main())
 class SqlSuite(MetadataStoreSuite):
     url: str
 
-    async def test_processes_lose_nothing_of_each_other(self, store: MetadataStore) -> None:
+    @pytest.mark.parametrize(
+        ("count", "pushes"), [(2, 20), pytest.param(4, 80, marks=pytest.mark.slow)]
+    )
+    async def test_processes_lose_nothing_of_each_other(
+        self, store: MetadataStore, count: int, pushes: int
+    ) -> None:
         processes = [
             await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", PUSHER, self.url, str(number), str(PUSHES)),
+                *(sys.executable, "-c", PUSHER, self.url, str(number), str(pushes)),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
             )
-            for number in range(PROCESSES)
+            for number in range(count)
         ]
         for process in processes:
             output, _ = await process.communicate()
             assert process.returncode == 0, output.decode()
         tags = await store.tags.list(ALPHA, limit=10_000)
-        assert len(tags) == PROCESSES * PUSHES + 1
+        assert len(tags) == count * pushes + 1
         history = await store.tags.history(ALPHA, Tag("latest"), 10_000)
-        assert len(history) == PROCESSES * PUSHES
+        assert len(history) == count * pushes
         await self.verify(store)
 
     async def verify(self, store: MetadataStore) -> None:
@@ -103,17 +104,10 @@ class SqlSuite(MetadataStoreSuite):
         raise NotImplementedError
 
 
-@pytest.fixture(scope="module")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sqlite") / "metadata.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
 class TestSqlite(SqlSuite):
     @pytest.fixture
-    async def store(self, migrated_file: Path, tmp_path: Path) -> AsyncIterator[SqlMetadataStore]:
-        self.path = Path(shutil.copy(migrated_file, tmp_path))
+    async def store(self, migrated_sqlite: Path, tmp_path: Path) -> AsyncIterator[SqlMetadataStore]:
+        self.path = Path(shutil.copy(migrated_sqlite, tmp_path))
         self.url = f"sqlite:///{self.path}"
         store = await SqlMetadataStore.open(self.url, durable=False)
         yield store
@@ -125,15 +119,8 @@ class TestSqlite(SqlSuite):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresqlServer]:
-    yield from postgresql_or_skip()
-
-
-@pytest.fixture(scope="module")
-def migrated_url(server: PostgresqlServer) -> str:
-    url = server.url(server.create_database())
-    migrate(url)
-    return url
+def migrated_url(postgresql: PostgresqlServer, migrated_postgresql: str) -> str:
+    return postgresql.url(postgresql.create_database(like=migrated_postgresql))
 
 
 @pytest.mark.real

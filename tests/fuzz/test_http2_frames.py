@@ -16,7 +16,8 @@ from tests.fuzz.requests import fuzz
 from tests.http2_client import Http2Client
 from tests.integration.conformance.content import Content, random_blob
 from tests.integration.conformance.repository import Repository
-from tests.processes import own_memory
+from tests.integration.conftest import StartServer
+from tests.processes import open_files, own_memory
 from tests.server import RunningServer
 from tests.waiting import wait_until
 from tests.wire import Wire
@@ -129,30 +130,65 @@ def test_more_streams_than_are_allowed(server: RunningServer) -> None:
         assert goodbye(wire.rest()) is not None
 
 
+LOTS = 24 * MIB
+"""More than all buffers of both kernels hold."""
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "one",
     [
         frame(PING, 0, 0, bytes(8)),
         frame(SETTINGS, 0, 0),
         frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 65_536)),
+    ],
+    ids=["PING", "empty SETTINGS", "SETTINGS"],
+)
+def test_floods_whose_answers_nobody_reads(start_server: StartServer, one: bytes) -> None:
+    """The server takes no more than it can answer: what is to be answered does not pile up."""
+    server = start_server()
+    before = own_memory(server.workers)
+    with Wire.to(server) as wire:
+        wire.send(START)
+        assert send_while_it_is_taken(wire, one * (MIB // len(one))) < LOTS
+        assert own_memory(server.workers) - before < 16 * MIB
+        with server.client() as other:
+            assert other.get("/v2/").status == 200
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
         frame(WINDOW, 0, 0, struct.pack(">I", 1)),
         frame(2, 0, 3, bytes(5)),
         frame(0xF0, 0, 0, bytes(16)),
     ],
-    ids=["PING", "empty SETTINGS", "SETTINGS", "WINDOW_UPDATE", "PRIORITY", "an unknown type"],
+    ids=["WINDOW_UPDATE", "PRIORITY", "an unknown type"],
 )
-def test_floods_whose_answers_nobody_reads(server: RunningServer, one: bytes) -> None:
-    """What is to be answered must not pile up for a client that does not read."""
-    before = own_memory(server.workers)
+def test_floods_that_call_for_no_answer(server: RunningServer, one: bytes) -> None:
     with Wire.to(server) as wire:
-        wire.sock.settimeout(1)
-        with suppress(TimeoutError, ConnectionError):
-            wire.sock.sendall(START)
-            for _ in range(24):
-                wire.sock.sendall(one * (MIB // len(one)))
-        assert own_memory(server.workers) - before < 16 * MIB
+        wire.send(START + one * (2 * MIB // len(one)))
         with server.client() as other:
             assert other.get("/v2/").status == 200
+
+
+def send_while_it_is_taken(wire: Wire, data: bytes) -> int:
+    """Send again and again, until nothing is taken for two seconds, the connection is cut, or
+    `LOTS` were sent; return how many bytes were."""
+    view, sent = memoryview(data), 0
+    wire.sock.settimeout(2)
+    with suppress(TimeoutError, ConnectionError):
+        while sent < LOTS:
+            sent += wire.sock.send(view[sent % len(data) :][:65_536])
+    return sent
+
+
+def test_a_connection_whose_answers_nobody_reads_is_cut(server: RunningServer) -> None:
+    before = open_files(server.workers)
+    with Wire.to(server) as wire:
+        wire.send(START)
+        send_while_it_is_taken(wire, frame(PING, 0, 0, bytes(8)) * (MIB // 17))
+        wait_until(lambda: open_files(server.workers) <= before)
 
 
 @pytest.mark.parametrize("kind", ["DATA", "padded DATA", "CONTINUATION"])

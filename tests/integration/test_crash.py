@@ -27,7 +27,13 @@ START_LIMIT = 5.0
 @pytest.mark.parametrize(
     "rounds", [pytest.param(3, id="3 rounds"), pytest.param(20, marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("durable", ["true", "false"], ids=["durable", "not durable"])
+@pytest.mark.parametrize(
+    "durable",
+    [
+        pytest.param("true", id="durable"),
+        pytest.param("false", id="not durable", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_while_images_are_pushed(
     start_server: StartServer, rounds: int, durable: str
 ) -> None:
@@ -150,7 +156,7 @@ def append_rest(repository: Repository, location: str, blob: Content, end: int) 
 # ── one upload, killed at a known point ──────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+@pytest.mark.parametrize("algorithm", ["sha256", pytest.param("sha512", marks=pytest.mark.slow)])
 def test_an_upload_goes_on_after_every_crash(start_server: StartServer, algorithm: str) -> None:
     """Five crashes between its chunks; the hash is never lost, nor any byte acknowledged."""
     server = start_server(workers=2)

@@ -1,6 +1,7 @@
 """HTTP/1.1 as the server speaks it: messages and their framing, one connection at a time."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -8,6 +9,7 @@ from tests.http_client import Response
 from tests.integration.conformance.content import Content, random_blob
 from tests.integration.conformance.expectations import assert_refused
 from tests.integration.conformance.repository import Repository
+from tests.processes import open_files
 from tests.server import RunningServer
 from tests.waiting import wait_until
 from tests.wire import Wire, request
@@ -90,6 +92,22 @@ def test_pipelined_requests_are_answered_in_order(wire: Wire) -> None:
     wire.send(b"".join(request("GET", f"/v2/nothing/{n}/here") for n in range(200)))
     for n in range(200):
         assert f"nothing/{n}/here" in assert_refused(wire.response(), 404, "NOT_FOUND")["message"]
+
+
+@pytest.mark.parametrize("inside", [1, 20, 54])
+def test_a_burst_of_requests_may_be_larger_than_a_header(
+    server: RunningServer, inside: int
+) -> None:
+    """It is each header that is bounded, not all that arrives at once, wherever that is cut."""
+    asked = [request("GET", f"/v2/nothing/{n}/here") for n in range(4000)]
+    first = b"".join(asked[:3000]) + asked[3000][:inside]
+    second = asked[3000][inside:] + b"".join(asked[3001:])
+    with Wire.to(server) as wire:
+        for burst, answered in ((first, range(3000)), (second, range(3000, 4000))):
+            wire.send(burst)
+            for n in answered:
+                message = assert_refused(wire.response(), 404, "NOT_FOUND")["message"]
+                assert f"nothing/{n}/here" in message
 
 
 def test_pipelined_requests_may_have_bodies(wire: Wire, repository: Repository) -> None:
@@ -383,6 +401,17 @@ def test_a_stalled_upload_is_408_and_can_go_on(impatient: RunningServer) -> None
         assert client.get(location).header("Range") == "0-599"
         rest = repository.put_chunk(location, blob.content[600:], 600)
         assert repository.close_upload(_location(rest), blob.digest).status == 201
+
+
+def test_a_client_that_asks_and_never_reads_is_cut(impatient: RunningServer) -> None:
+    """Small answers too take no place for ever when nobody takes them."""
+    before = open_files(impatient.workers)
+    with Wire.to(impatient) as wire:
+        wire.sock.settimeout(0.5)
+        with suppress(TimeoutError, ConnectionError):
+            for _ in range(1000):
+                wire.sock.sendall(request("GET", "/v2/nothing/" + "x" * 2000) * 10)
+        wait_until(lambda: open_files(impatient.workers) <= before, seconds=8)
 
 
 def test_a_stalled_download_is_cut(impatient: RunningServer) -> None:

@@ -83,6 +83,7 @@ def test_many_ranges_of_a_large_file_come_in_one_body(
     assert found == [large.content[:10], large.content[9_000_000:10_000_000], large.content[-10:]]
 
 
+@pytest.mark.slow
 def test_clients_that_leave_in_the_middle_cost_nothing(
     server: RunningServer, repository: Repository, large: Content
 ) -> None:
@@ -190,8 +191,10 @@ def _slow_connection(server: RunningServer) -> socket.socket:
 
 @pytest.mark.parametrize(
     "endless",
-    [b"X: " + b"y" * 1000 + b"\r\n", b"y" * 1000],
-    ids=["many headers", "one header"],
+    [
+        pytest.param(b"X: " + b"y" * 1000 + b"\r\n", id="many headers"),
+        pytest.param(b"y" * 1000, id="one header", marks=pytest.mark.slow),
+    ],
 )
 def test_memory_does_not_grow_behind_a_request_in_progress(
     start_server: StartServer, endless: bytes

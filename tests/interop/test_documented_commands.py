@@ -1,4 +1,4 @@
-"""Every command of docs/clients.md works as it stands there."""
+"""Every command of the documents works as it stands there."""
 
 import re
 import shutil
@@ -7,60 +7,65 @@ from typing import Final
 import pytest
 
 from tests.certificates import Certificate
+from tests.docs.documents import DOCUMENTS, blocks
 from tests.interop.clients import Docker, require_root
 from tests.interop.layouts import Layout
 from tests.interop.sandbox import Sandbox
 from tests.programs import require_program
-from tools.environment import ROOT
 
 NEEDS: Final = {
-    "podman": ("podman",),
-    "buildah": ("buildah",),
-    "skopeo": ("skopeo",),
-    "umoci": ("umoci", "skopeo"),
-    "docker": ("docker", "skopeo"),
-    "crane": ("crane",),
-    "regctl": ("regctl",),
-    "oras": ("oras",),
-    "Over TLS": ("skopeo", "podman", "oras", "crane", "regctl", "openssl"),
+    ("README.md", "First push, first pull"): ("podman",),
+    ("docs/clients.md", "podman"): ("podman",),
+    ("docs/clients.md", "buildah"): ("buildah",),
+    ("docs/clients.md", "skopeo"): ("skopeo",),
+    ("docs/clients.md", "umoci"): ("umoci", "skopeo"),
+    ("docs/clients.md", "docker"): ("docker", "skopeo"),
+    ("docs/clients.md", "crane"): ("crane",),
+    ("docs/clients.md", "regctl"): ("regctl",),
+    ("docs/clients.md", "oras"): ("oras",),
+    ("docs/clients.md", "Over TLS"): ("skopeo", "podman", "oras", "crane", "regctl", "openssl"),
 }
-"""The programs of each section."""
+"""The programs of each section with commands, by document and section."""
 
 AS_ROOT: Final = ("podman", "buildah", "umoci")
+ELSEWHERE: Final = ("docs/operations.md",)
+"""What tests/docs/test_operations.py runs."""
 
-_SECTION: Final = re.compile(r"^## (.+)\n", re.MULTILINE)
-_BLOCK: Final = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NOT_COMMANDS: Final = ("json", "toml")
+_ADDRESS: Final = re.compile(r"(localhost|127\.0\.0\.1):5000(/demo|/team)?")
+_OURS: Final = re.compile(r"^python3 dev\.py .*\n", re.MULTILINE)
 
 
-def commands() -> dict[str, str]:
-    """Return the script of each section of the document."""
-    _, *parts = _SECTION.split((ROOT / "docs" / "clients.md").read_text())
-    blocks = {
-        title: _BLOCK.findall(text) for title, text in zip(parts[::2], parts[1::2], strict=True)
-    }
-    kinds = {kind for found in blocks.values() for kind, _ in found}
-    assert kinds <= {"sh", "sh outside", *_NOT_COMMANDS}, kinds
-    scripts = {
-        title: "".join(text for kind, text in found if kind == "sh")
-        for title, found in blocks.items()
-    }
-    return {title: script for title, script in scripts.items() if script}
+def commands() -> dict[tuple[str, str], str]:
+    """Return the script of each section, without starting the server or the tests themselves."""
+    scripts: dict[tuple[str, str], str] = {}
+    for document in DOCUMENTS:
+        for block in blocks(document):
+            script = _OURS.sub("", block.text) if block.kind == "sh" else ""
+            if script and block.document not in ELSEWHERE:
+                place = (block.document, block.section)
+                scripts[place] = scripts.get(place, "") + script
+    return scripts
 
 
 def test_every_section_with_commands_is_run() -> None:
     assert commands().keys() == NEEDS.keys()
 
 
-@pytest.mark.parametrize("section", NEEDS)
+@pytest.mark.parametrize("place", NEEDS, ids=" ".join)
 def test_commands_work_as_documented(
-    section: str, request: pytest.FixtureRequest, sandbox: Sandbox, repository: str, busybox: Layout
+    place: tuple[str, str],
+    request: pytest.FixtureRequest,
+    sandbox: Sandbox,
+    repository: str,
+    busybox: Layout,
 ) -> None:
-    for program in NEEDS[section]:
+    document, section = place
+    for program in NEEDS[place]:
         require_program(program)
         if program in AS_ROOT:
             require_root(program)
-    shutil.copytree(busybox.path, sandbox.folder / "hello")
+    if document == "docs/clients.md":
+        shutil.copytree(busybox.path, sandbox.folder / "hello")
     host, _, name = repository.partition("/")
     if section == "Over TLS":
         certificate: Certificate = request.getfixturevalue("certificate")
@@ -69,5 +74,5 @@ def test_commands_work_as_documented(
     if section == "docker":
         sandbox.environment["DOCKER_HOST"] = request.getfixturevalue("docker_host")
         Docker(sandbox).forget()
-    script = commands()[section].replace("localhost:5000/demo", f"{host}/{name}")
-    sandbox.run("sh", "-euxc", script.replace("localhost:5000", host))
+    script = _ADDRESS.sub(lambda match: f"{host}/{name}" if match[2] else host, commands()[place])
+    sandbox.run("sh", "-euxc", script)

@@ -136,6 +136,13 @@ def test_what_is_no_secret_stays() -> None:
     [
         ("GET https://user:pw@host/v2/", "GET https://user:***@host/v2/"),
         ("https://:pw@host", "https://:***@host"),
+        ("to postgresql://u:pa/ss@h/db, once", "to postgresql://u:***@h/db, once"),
+        ("postgresql://u:p@ss/w@h/db", "postgresql://u:***@h/db"),
+        ("https://u:1234/ss@h/v2/", "https://u:***@h/v2/"),
+        ("https://TOKEN@h/v2/", "https://***@h/v2/"),
+        ("docker://u:pw@host/repo@sha256:abc", "docker://u:***@host/repo@sha256:abc"),
+        ("https://host/repo@sha256:abc", "https://host/repo@sha256:abc"),
+        ("https://host/@scope/name me@host", "https://host/@scope/name me@host"),
         ("Authorization: Bearer abc.def-ghi_jkl", "Authorization: Bearer ***"),
         ("basic dXNlcjpwdw==", "basic ***"),
         ("/token?service=a&access_token=abc&b=c", "/token?service=a&access_token=***&b=c"),

@@ -27,6 +27,7 @@ _TRUTH: Final[Mapping[str, bool]] = {
     "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip
 _HOST: Final = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]|[^\s:\[\]/]*", re.ASCII)
+_DATABASE: Final = re.compile(r"(postgres(ql)?://|sqlite:///).")
 _SECRET_PARAMETER: Final = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token)=)[^&]*")
 
 
@@ -148,8 +149,7 @@ def _optional_path(value: object) -> Path | None:
 
 def _database_url(value: object) -> DatabaseURL:
     url = DatabaseURL(_text(value))
-    scheme, slashes, rest = url.partition("://")
-    if url and not (scheme == "postgresql" and slashes and rest):
+    if url and not _DATABASE.match(url):
         raise ValueError(url)
     return url
 
@@ -231,7 +231,7 @@ OPTIONAL_PATH: Final = Kind(
 )
 DATABASE_URL: Final = Kind(
     "URL",
-    'empty, or "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"',
+    'empty, "postgresql://USER:PASSWORD@HOST:PORT/DATABASE" or "sqlite:////PATH/OF/FILE"',
     _database_url,
     _database_url,
     DatabaseURL.redacted,

@@ -4,14 +4,32 @@ Lifecycle words are containerd's: an *ingest* is an upload's bytes on their way 
 makes them content. The store knows digests and ingest ids, never repositories or tags:
 who may read what is the metadata store's truth.
 
+Content and the metadata that links it are written one after the other, so what collects garbage
+could remove bytes that a push has just found here and is about to link. The store prevents it
+by keeping when content was last *used*: `commit` and `put` use it, also where it was there
+already. Who collects keeps this order:
+
+1. take `cut = now - COMMIT_GRACE`;
+2. delete the content's row in a metadata transaction that finds no link to it (or see that
+   there is no row);
+3. `delete(digest, unused_since=cut)`.
+
+A push commits its metadata within COMMIT_GRACE of the use. If it did so before step 2, the link
+is seen there; if after, its use came after the cut and is seen in step 3. Either way the bytes
+stay. What step 3 has kept and nobody has linked is found again by enumeration.
+
 A driver proves itself against `entrepot.testing.ContentStoreSuite`.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from entrepot.oci.digest import Digest
 from entrepot.ports.delivery import Delivery
+
+COMMIT_GRACE: Final = 3600.0
+"""Seconds for which content that was used is safe from collection: far more than a metadata
+transaction takes, with all its waiting, and than the clocks of several machines differ."""
 
 
 class Ingest(Protocol):
@@ -37,11 +55,13 @@ class Ingest(Protocol):
         """
         ...
 
-    async def commit(self, digest: Digest) -> int:
+    async def commit(self, digest: Digest, *, at: int | None = None) -> int:
         """Verify the bytes against `digest`, make them content, and return their size.
 
-        Raise DigestInvalid if they differ (the ingest is then gone: those bytes are useless).
-        When the content exists already the ingest is dropped and the content kept.
+        With `at`, raise UploadOutOfOrder, as `append` does, unless so many bytes are stored:
+        then another request has added some, and the ingest stays open. Raise DigestInvalid if
+        the bytes differ (the ingest is then gone: those bytes are useless). When the content
+        exists already the ingest is dropped and the content kept; both are a use of it.
         A crash at any point leaves either the open ingest or whole content, never a part.
         """
         ...
@@ -70,11 +90,19 @@ class ContentStore(Protocol):
         ...
 
     async def put(self, digest: Digest, content: bytes) -> None:
-        """Store small content (a manifest) whole. Raise DigestInvalid if it does not match."""
+        """Store small content (a manifest) whole, which is a use of it also if it is there.
+
+        Raise DigestInvalid if it does not match.
+        """
         ...
 
-    async def delete(self, digest: Digest) -> None:
-        """Remove content. Deliveries already opened stay readable. Raise BlobUnknown if absent."""
+    async def delete(self, digest: Digest, *, unused_since: float | None = None) -> bool:
+        """Remove content; return whether it was. Raise BlobUnknown if absent.
+
+        With `unused_since` (Unix seconds), keep what has been used at or after that time; looking
+        and removing are one step, which no `commit` or `put` comes between. Deliveries already
+        opened stay readable.
+        """
         ...
 
     async def ingest(
@@ -103,4 +131,17 @@ class CanEnumerate(Protocol):
 
     def ingests(self) -> AsyncIterator[tuple[str, float]]:
         """Yield (upload id, time of the last write in Unix seconds) of every open ingest."""
+        ...
+
+
+@runtime_checkable
+class CanWithdraw(Protocol):
+    """An ingest whose commit can be undone, so that a push the metadata store has no room for
+    takes none here."""
+
+    async def withdraw(self) -> None:
+        """Remove the content that this ingest's commit brought.
+
+        Nothing happens if it brought none, or if a later commit or put has used the content.
+        """
         ...

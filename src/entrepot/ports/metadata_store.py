@@ -8,7 +8,8 @@ Reference counts and leases are what online garbage collection rests on. A *link
 repository read a blob; it counts the manifests of that repository that reference the blob,
 and it holds a lease, renewed by upload, HEAD and mount, until which an unreferenced link is
 kept. Content counts the links to it. So what may be collected is an indexed look-up
-(`references = 0 and leased_until < now`; then `links = 0`), never a walk.
+(`references = 0 and leased_until < now`; then `links = 0`), never a walk. In which order a
+collector deletes rows and bytes, `entrepot.ports.content_store` says.
 
 Times are Unix seconds and always arguments. A driver proves itself against
 `entrepot.testing.MetadataStoreSuite`.
@@ -24,10 +25,12 @@ from entrepot.oci.reference import RepositoryName, Tag
 
 @dataclass(frozen=True, slots=True)
 class BlobLink:
-    """A repository's right to read a blob of `size` bytes."""
+    """A repository's right to read a blob of `size` bytes, kept while `references` of its
+    manifests need the blob, and until `leased_until` in any case."""
 
     size: int
     leased_until: float
+    references: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +145,12 @@ class BlobLinks(Protocol):
         """
         ...
 
-    async def renew(self, repository: RepositoryName, digest: Digest, leased_until: float) -> None:
-        """Extend the link's lease; never shorten it. A link that is gone is no error."""
+    async def renew(self, repository: RepositoryName, digest: Digest, leased_until: float) -> bool:
+        """Extend the link's lease, never shorten it; return whether there is a link."""
         ...
 
     async def holders(self, digest: Digest, limit: int) -> Sequence[RepositoryName]:
-        """Return up to `limit` repositories that hold the blob, in name order."""
+        """Return up to `limit` repositories that hold the blob, the oldest first."""
         ...
 
     async def remove(
@@ -165,7 +168,21 @@ class Manifests(Protocol):
         """Return the manifest a tag or digest names.
 
         Raise NameUnknown if the repository does not exist, else ManifestUnknown.
-        The record's annotations are left empty: only `referrers` needs them.
+        The record's annotations are left empty, here and wherever records are returned: they
+        may be long, and only `annotations` gives them.
+        """
+        ...
+
+    async def held(
+        self, repository: RepositoryName, digests: Sequence[Digest]
+    ) -> Sequence[ManifestRecord]:
+        """Return those of the manifests that the repository holds, in no particular order."""
+        ...
+
+    async def check(self, repository: RepositoryName, push: ManifestPush) -> None:
+        """Raise ManifestBlobUnknown as `push` would now; write nothing.
+
+        So that a refused manifest's bytes need not be stored first. `push` looks again.
         """
         ...
 
@@ -197,6 +214,16 @@ class Manifests(Protocol):
     ) -> Sequence[ManifestRecord]:
         """Return manifests with that subject, in the order of their digest's text, from the
         first one behind `after`; an unknown repository or subject has none."""
+        ...
+
+    async def annotations(
+        self, repository: RepositoryName, digests: Sequence[Digest]
+    ) -> Mapping[Digest, Mapping[str, str]]:
+        """Return the annotations of those of the manifests that the repository holds.
+
+        A manifest's are about as long as it at most (`size`): the caller sees to it that all
+        of them fit into memory.
+        """
         ...
 
 

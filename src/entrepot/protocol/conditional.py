@@ -1,7 +1,7 @@
-"""Conditional requests: entity tags and the two headers that compare them.
+"""Conditional requests: entity tags and If-None-Match, which compares them.
 
-An entity tag here is the content's digest in quotes, so it is always strong.
-Source: RFC 9110, sections 8.8.3, 13.1.1 and 13.1.2.
+An entity tag here is the content's digest in quotes.
+Source: RFC 9110, sections 8.8.3 and 13.1.2.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Final
 from entrepot.oci.digest import Digest
 
 # The last form is no entity tag: docker and containerd send the digest without quotes.
-_MEMBER: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"|([^\s",]+)')
+_MEMBER: Final = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"|([^\s",]+)')
 
 
 def etag(digest: Digest) -> str:
@@ -24,23 +24,12 @@ def if_none_match(field: str | None, current: Digest | None) -> bool:
     `current` is None where nothing exists; `*` names whatever exists. Compared weakly.
     Otherwise GET and HEAD answer 304, other methods 412.
     """
-    return field is None or current is None or not _names(field, current, weak=True)
+    return field is None or current is None or not _names(field, current)
 
 
-def if_match(field: str | None, current: Digest | None) -> bool:
-    """Say whether the request goes on: what exists is what the client expects.
-
-    Compared strongly; without header always. Otherwise the answer is 412.
-    """
-    return field is None or (current is not None and _names(field, current, weak=False))
-
-
-def _names(field: str, current: Digest, *, weak: bool) -> bool:
+def _names(field: str, current: Digest) -> bool:
     """Say whether a list of entity tags (or `*`) names the digest; members that are no
     entity tag name nothing."""
     if field.strip() == "*":
         return True
-    return any(
-        str(current) in (match[2], match[3]) and (weak or not match[1])
-        for match in _MEMBER.finditer(field)
-    )
+    return any(str(current) in (match[1], match[2]) for match in _MEMBER.finditer(field))

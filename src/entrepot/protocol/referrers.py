@@ -5,17 +5,13 @@ Source: distribution-spec, "Listing Referrers", "Referrers Tag Schema".
 """
 
 import json
-import re
 from collections.abc import Iterable
-from typing import Final
 
 from entrepot.oci import media_types
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import ManifestInvalid
 from entrepot.oci.reference import Tag
-
-_FALLBACK_TAG: Final = re.compile(r"(sha256)-([0-9a-f]{64})", re.ASCII)
 
 
 def parse_artifact_type(parameters: Iterable[tuple[str, str]]) -> str | None:
@@ -57,9 +53,3 @@ def fallback_tag(subject: Digest) -> Tag:
     The encoded part is cut to 64 characters, so a sha512 tag names no single digest.
     """
     return Tag(f"{subject.algorithm[:32]}-{subject.hex[:64]}")
-
-
-def fallback_subject(tag: str) -> Digest | None:
-    """Return the digest whose fallback tag this is; None if it is none or was cut."""
-    match = _FALLBACK_TAG.fullmatch(tag)
-    return None if match is None else Digest(match[1], match[2])

@@ -80,17 +80,24 @@ class Referrers:
 
 Route = Base | Catalog | TagsList | Blob | StartUpload | Upload | Manifest | Referrers
 
-# Refusals are exceptions and never cached; what is valid is short, so both caches stay small.
+# Refusals are exceptions and never cached, so that only valid names are.
 _name = lru_cache(maxsize=4096)(RepositoryName.parse)
 
+_REMEMBERED_LENGTH: Final = 1024
+"""How long a path may be, in characters, to be remembered. What clients ask for fits; nobody can
+fill the cache with long paths that name nothing."""
 
-@lru_cache(maxsize=1024)
+
 def parse(path: str) -> Route | None:
     """Read a raw path without its query; None if it is no route of this API.
 
     Raise NameInvalid, DigestInvalid, TagInvalid or BlobUploadUnknown for the part that is
     malformed; a reference with a colon is a digest, else a tag.
     """
+    return _remembered(path) if len(path) <= _REMEMBERED_LENGTH else _parse(path)
+
+
+def _parse(path: str) -> Route | None:
     if not path.startswith("/v2/"):
         return Base() if path == "/v2" else None
     head, _, last = path.rpartition("/")
@@ -111,6 +118,9 @@ def parse(path: str) -> Route | None:
     if path == BASE_PATH:
         return Base()
     return Catalog() if path == CATALOG_PATH else None
+
+
+_remembered = lru_cache(maxsize=1024)(_parse)
 
 
 def _decoded(segment: str) -> str:

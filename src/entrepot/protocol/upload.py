@@ -52,6 +52,11 @@ NEXT: Final = {
     (State.COMMITTING, Event.INTERRUPTED): State.OPEN,  # the closing PUT may be repeated
     (State.OPEN, Event.CANCELLED): State.GONE,
     (State.OPEN, Event.EXPIRED): State.GONE,
+    # Dropping an upload waits for nobody; the request that holds it finds it gone.
+    (State.RECEIVING, Event.CANCELLED): State.GONE,
+    (State.RECEIVING, Event.EXPIRED): State.GONE,
+    (State.COMMITTING, Event.CANCELLED): State.GONE,
+    (State.COMMITTING, Event.EXPIRED): State.GONE,
 }
 """The whole machine. What is not in the table is refused."""
 
@@ -136,11 +141,14 @@ def check_length(chunk: ChunkRange, length: int) -> None:
         )
 
 
-def check_order(chunk: ChunkRange, offset: int) -> None:
-    """Raise UploadOutOfOrder unless the chunk starts at `offset`, where the upload ends."""
-    if chunk.start != offset:
+def check_order(start: int | None, offset: int) -> None:
+    """Raise UploadOutOfOrder unless a chunk starts at `offset`, where the upload ends.
+
+    A chunk whose `start` nobody told is in order.
+    """
+    if start is not None and start != offset:
         raise UploadOutOfOrder(
-            f"the chunk starts at byte {chunk.start}, but the upload continues at {offset}; "
+            f"the chunk starts at byte {start}, but the upload continues at {offset}; "
             "send the chunk that starts there",
             offset=offset,
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import BlobUnknown
+from entrepot.oci.errors import BlobUnknown, Unavailable
 from entrepot.oci.reference import RepositoryName
 from entrepot.ports.clock import Clock
 from entrepot.ports.content_store import ContentStore
@@ -25,11 +25,32 @@ class Blobs:
     mount_from_anywhere: bool = True
 
     async def size(self, repository: RepositoryName, digest: Digest) -> int:
-        """Return the blob's size in bytes and renew its lease. Raise BlobUnknown."""
+        """Return the blob's size in bytes, writing nothing. Raise BlobUnknown."""
+        return (await self.links.find(repository, digest)).size
+
+    async def hold(self, repository: RepositoryName, digest: Digest) -> int:
+        """Return the blob's size in bytes, promising to keep it for who is about to need it.
+
+        Raise BlobUnknown, also if only the bytes are gone: they are then uploaded anew. Raise
+        Unavailable if nothing keeps the blob and its lease cannot be renewed.
+        """
         link = await self.links.find(repository, digest)
-        until = renewal(link.leased_until, lease=self.lease, now=self.clock.now())
-        if until is not None:
-            await self.links.renew(repository, digest, until)
+        await self.content.size(digest)
+        now = self.clock.now()
+        until = renewal(link.leased_until, lease=self.lease, now=now)
+        if until is None:
+            return link.size
+        try:
+            held = await self.links.renew(repository, digest, until)
+        except Unavailable:
+            if not link.references and link.leased_until <= now:
+                raise
+            held = True  # by the manifests that need it, or by what is left of its lease
+        if not held:
+            raise BlobUnknown(
+                f"blob {digest} has just been removed from {repository}; push it again",
+                detail={"name": repository, "digest": str(digest)},
+            )
         return link.size
 
     async def open(self, digest: Digest, offset: int, length: int) -> Delivery:

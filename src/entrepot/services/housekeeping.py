@@ -1,15 +1,20 @@
 """Housekeeping: what must be cleared away while the registry runs."""
 
+import asyncio
 import contextlib
 from dataclasses import dataclass
+from typing import Final
 
-from entrepot.oci.errors import BlobUploadUnknown, UploadBusy
+from entrepot.oci.errors import BlobUploadUnknown
 from entrepot.ports.clock import Clock
 from entrepot.ports.content_store import CanEnumerate, ContentStore
 from entrepot.ports.metadata_store import Outbox
 from entrepot.ports.metadata_store import Uploads as Sessions
 
-BATCH = 500
+BATCH: Final = 500
+"""Rows of one transaction, so that requests that write get their turn in between."""
+BATCHES: Final = 200
+"""Transactions of one run at most; what they leave is cleared by the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,14 @@ class Housekeeping:
     async def run(self) -> int:
         """Clear what is due; return how many uploads were dropped."""
         now = self.clock.now()
-        await self.outbox.expire(now - self.event_expiry, BATCH)
+        await self._expire_events(now - self.event_expiry)
         return await self._expire_uploads(now - self.upload_expiry)
+
+    async def _expire_events(self, before: float) -> None:
+        for _ in range(BATCHES):
+            if await self.outbox.expire(before, BATCH) < BATCH:
+                break
+            await asyncio.sleep(0)  # a store in memory suspends nobody
 
     async def _expire_uploads(self, before: float) -> int:
         dropped = 0
@@ -43,13 +54,15 @@ class Housekeeping:
             if last >= before:
                 await self.sessions.touch(session.id, last)
                 continue
-            if await self._abort(session.id):
-                with contextlib.suppress(BlobUploadUnknown):
-                    await self.sessions.end(session.id)
-                dropped += 1
+            await self._abort(session.id)
+            written.pop(session.id, None)
+            with contextlib.suppress(BlobUploadUnknown):
+                await self.sessions.end(session.id)
+            dropped += 1
         for upload, at in written.items():
             if at < before and await self._is_orphan(upload):
-                dropped += await self._abort(upload)
+                await self._abort(upload)
+                dropped += 1
         return dropped
 
     async def _is_orphan(self, upload: str) -> bool:
@@ -59,13 +72,8 @@ class Housekeeping:
             return True
         return False
 
-    async def _abort(self, upload: str) -> bool:
-        """Drop an ingest; False if it is in use after all."""
-        try:
+    async def _abort(self, upload: str) -> None:
+        """Drop an ingest; one that is gone already is no error."""
+        with contextlib.suppress(BlobUploadUnknown):
             ingest = await self.content.ingest(upload)
             await ingest.abort()
-        except BlobUploadUnknown:
-            return True
-        except UploadBusy:
-            return False
-        return True

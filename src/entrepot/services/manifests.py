@@ -69,7 +69,6 @@ class Manifests:
             manifest.subject.digest if manifest.subject else None,
             manifest.annotations,
         )
-        await self.content.put(found, content)
         needed, optional = manifest.blobs(), manifest.undistributed()
         if not self.require_blobs:
             needed, optional = (), (*needed, *optional)
@@ -81,6 +80,8 @@ class Manifests:
             self.require_children,
             optional,
         )
+        await self.records.check(repository, push)  # so that a refused manifest takes no space
+        await self.content.put(found, content)
         await self.records.push(repository, push, actor=actor.name, at=self.clock.now())
         return record
 

@@ -1,13 +1,14 @@
 """Uploads: blobs on their way in, in one request or many, resumable from the last byte stored."""
 
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import BlobUploadUnknown, DigestInvalid
+from entrepot.oci.errors import BlobUploadUnknown, DigestInvalid, RegistryError, StoreFull
 from entrepot.oci.reference import RepositoryName
 from entrepot.ports.clock import Clock
-from entrepot.ports.content_store import ContentStore, Ingest
+from entrepot.ports.content_store import CanWithdraw, ContentStore, Ingest
 from entrepot.ports.metadata_store import BlobLinks, UploadSession
 from entrepot.ports.metadata_store import Uploads as Sessions
 from entrepot.services.gates import Actor, Change, Gates
@@ -46,10 +47,11 @@ class Uploads:
         """Open an upload, to be hashed with `algorithm` (end-4a). Raise DigestInvalid."""
         await self.gates.admit(Change("push blob", actor, repository))
         upload, now = self.new_id(), self.clock.now()
-        await self.content.ingest(upload, algorithm=algorithm, create=True)
-        await self.sessions.start(
-            UploadSession(upload, repository, algorithm, actor.name, now, now)
-        )
+        ingest = await self.content.ingest(upload, algorithm=algorithm, create=True)
+        async with _dropped_on_failure(ingest):
+            await self.sessions.start(
+                UploadSession(upload, repository, algorithm, actor.name, now, now)
+            )
         return UploadProgress(upload, 0)
 
     async def store(
@@ -63,12 +65,11 @@ class Uploads:
         what fails is begun anew. Raise DigestInvalid."""
         await self.gates.admit(Change("push blob", actor, repository, digest))
         ingest = await self.content.ingest(self.new_id(), algorithm=digest.algorithm, create=True)
-        try:
+        async with _dropped_on_failure(ingest):
             await ingest.append(chunks)
-        except BaseException:
-            await ingest.abort()
-            raise
-        return await self._commit(actor, repository, ingest, digest, None)
+            size = await ingest.commit(digest)
+        await self._link(actor, repository, ingest, digest, size, None)
+        return size
 
     async def status(self, actor: Actor, repository: RepositoryName, upload: str) -> UploadProgress:
         """Return how far the upload is (end-13). Raise BlobUploadUnknown."""
@@ -111,8 +112,14 @@ class Uploads:
         _, ingest = await self._find(actor, repository, upload)
         await self.gates.admit(Change("push blob", actor, repository, digest))
         if chunks is not None:
-            await ingest.append(chunks, at=at)
-        return await self._commit(actor, repository, ingest, digest, upload)
+            at = await ingest.append(chunks, at=at)
+        try:
+            size = await ingest.commit(digest, at=at)
+        except DigestInvalid:
+            await self.sessions.end(upload)
+            raise
+        await self._link(actor, repository, ingest, digest, size, upload)
+        return size
 
     async def cancel(self, actor: Actor, repository: RepositoryName, upload: str) -> None:
         """Drop the upload and its bytes (end-14). Raise BlobUploadUnknown."""
@@ -131,28 +138,40 @@ class Uploads:
             )
         return session, await self.content.ingest(upload)
 
-    async def _commit(
+    async def _link(
         self,
         actor: Actor,
         repository: RepositoryName,
         ingest: Ingest,
         digest: Digest,
+        size: int,
         upload: str | None,
-    ) -> int:
-        try:
-            size = await ingest.commit(digest)
-        except DigestInvalid:
-            if upload is not None:
-                await self.sessions.end(upload)
-            raise
+    ) -> None:
+        """Link what an ingest has just brought, and end its session if it has one."""
         now = self.clock.now()
-        await self.links.add(
-            repository,
-            digest,
-            size,
-            leased_until=now + self.lease,
-            actor=actor.name,
-            at=now,
-            upload=upload,
-        )
-        return size
+        try:
+            await self.links.add(
+                repository,
+                digest,
+                size,
+                leased_until=now + self.lease,
+                actor=actor.name,
+                at=now,
+                upload=upload,
+            )
+        except StoreFull:
+            # Of any other failure nobody knows whether the link was made after all.
+            if isinstance(ingest, CanWithdraw):
+                await ingest.withdraw()
+            raise
+
+
+@asynccontextmanager
+async def _dropped_on_failure(ingest: Ingest) -> AsyncIterator[None]:
+    """Abort the ingest if the block raises: its client begins anew."""
+    try:
+        yield
+    except BaseException:
+        with suppress(RegistryError):  # the first error is the one to tell
+            await ingest.abort()
+        raise

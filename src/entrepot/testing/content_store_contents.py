@@ -1,5 +1,6 @@
 """The contract of content: stored whole under its digest, read, ranged and deleted."""
 
+import time
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,14 @@ async def store_blob(store: ContentStore, content: bytes, upload: str = "blob") 
     await ingest.append(arriving(content))
     await ingest.commit(digest)
     return digest
+
+
+def instant() -> float:
+    """Return a time that lies behind all that has happened and before all that will."""
+    past, future = time.time() + 0.001, 0.0
+    while future <= past + 0.001:
+        future = time.time()
+    return past
 
 
 class ContentTests:
@@ -151,3 +160,36 @@ class ContentTests:
         delivery = await store.open(await store_blob(store, pattern(MIB)))
         if isinstance(delivery, File):
             assert Path(delivery.path).is_absolute()
+
+    # Collecting garbage
+
+    async def test_content_that_has_been_used_since_is_kept(self, store: ContentStore) -> None:
+        digest = Digest.of(CONTENT)
+        before = instant()
+        await store.put(digest, CONTENT)
+        assert not await store.delete(digest, unused_since=before)
+        assert await store.read(digest, MIB) == CONTENT
+        assert await store.delete(digest, unused_since=instant())
+        with pytest.raises(BlobUnknown):
+            await store.delete(digest, unused_since=before)
+
+    @pytest.mark.parametrize("way", ["put", "commit"])
+    async def test_what_is_found_is_used_like_what_is_brought(
+        self, store: ContentStore, way: str
+    ) -> None:
+        digest = await store_blob(store, CONTENT)
+        between = instant()
+        if way == "put":
+            await store.put(digest, CONTENT)
+        else:
+            await store_blob(store, CONTENT)
+        assert not await store.delete(digest, unused_since=between)
+        assert await store.read(digest, MIB) == CONTENT
+
+    async def test_reading_is_no_use(self, store: ContentStore) -> None:
+        digest = await store_blob(store, CONTENT)
+        between = instant()
+        await store.size(digest)
+        await store.read(digest, MIB)
+        await collect(await store.open(digest))
+        assert await store.delete(digest, unused_since=between)

@@ -173,6 +173,15 @@ class IngestTests:
         assert await ingest.commit(Digest.of(WHOLE)) == len(WHOLE)
         await self.assert_gone(store, ingest)
 
+    @pytest.mark.parametrize("at", [0, len(WHOLE) - 1, len(WHOLE) + 1])
+    async def test_commit_may_say_how_much_there_is(self, store: ContentStore, at: int) -> None:
+        """So that what another request has added is no mismatch."""
+        ingest = await self.begin(store, WHOLE)
+        with pytest.raises(UploadOutOfOrder) as refused:
+            await ingest.commit(Digest.of(WHOLE), at=at)
+        assert refused.value.offset == len(WHOLE)
+        assert await ingest.commit(Digest.of(WHOLE), at=len(WHOLE)) == len(WHOLE)
+
     async def test_empty_content_is_content(self, store: ContentStore) -> None:
         ingest = await store.ingest("upload", create=True)
         assert await ingest.commit(Digest.of(b"")) == 0

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from entrepot.oci.digest import Digest, Hasher
@@ -14,21 +14,20 @@ from entrepot.oci.errors import (
     DigestInvalid,
     SizeInvalid,
     StoreFull,
-    UploadBusy,
-    UploadOutOfOrder,
 )
 from entrepot.ports.delivery import Delivery, Inline
+from entrepot.protocol.upload import Event, State, after, check_order
 
 _UPLOAD: Final = re.compile(r"[0-9a-zA-Z_-]{1,64}", re.ASCII)
 
 
 @dataclass(slots=True, eq=False)
 class _Arriving:
-    """An open ingest's bytes, whether a request is writing to them, and when one last did."""
+    """An ingest's bytes, where it stands, and when one of its requests last wrote."""
 
-    content: bytearray
-    busy: bool
     written_at: float
+    content: bytearray = field(default_factory=bytearray)
+    state: State = State.OPEN
 
 
 class MemoryContentStore:
@@ -40,6 +39,7 @@ class MemoryContentStore:
         self.capacity = capacity
         self.now = now
         self.contents: dict[Digest, bytes] = {}
+        self.used_at: dict[Digest, float] = {}
         self.arriving: dict[str, _Arriving] = {}
 
     async def close(self) -> None:
@@ -63,11 +63,14 @@ class MemoryContentStore:
         verify(digest, content)
         if digest not in self.contents:
             self.reserve(len(content))
-            self.contents[digest] = content
+        self.use(digest, content)
 
-    async def delete(self, digest: Digest) -> None:
+    async def delete(self, digest: Digest, *, unused_since: float | None = None) -> bool:
         self._content(digest)
-        del self.contents[digest]
+        if unused_since is not None and self.used_at[digest] >= unused_since:
+            return False
+        del self.contents[digest], self.used_at[digest]
+        return True
 
     async def ingest(
         self, upload: str, *, algorithm: str = "sha256", create: bool = False
@@ -76,7 +79,7 @@ class MemoryContentStore:
             if _UPLOAD.fullmatch(upload) is None or upload in self.arriving:
                 raise BlobUploadInvalid(f"{upload[:80]!r} is in use or not an upload id")
             Hasher(algorithm)
-            self.arriving[upload] = _Arriving(bytearray(), busy=False, written_at=self.now())
+            self.arriving[upload] = _Arriving(self.now())
         elif upload not in self.arriving:
             raise BlobUploadUnknown(f"there is no upload {upload[:80]!r}")
         return MemoryIngest(self, upload, self.arriving[upload])
@@ -88,6 +91,11 @@ class MemoryContentStore:
     async def ingests(self) -> AsyncIterator[tuple[str, float]]:
         for upload, arriving in list(self.arriving.items()):
             yield upload, arriving.written_at
+
+    def use(self, digest: Digest, content: bytes) -> None:
+        """Keep content, if it is new, and note when it was used."""
+        self.contents.setdefault(digest, content)
+        self.used_at[digest] = self.now()
 
     def reserve(self, length: int) -> None:
         """Raise StoreFull unless `length` more bytes have room."""
@@ -116,44 +124,55 @@ class MemoryIngest:
         return len(self._arriving.content)
 
     async def append(self, chunks: AsyncIterable[bytes], *, at: int | None = None) -> int:
-        self._require_idle()
+        receiving = after(self._arriving.state, Event.BODY_STARTED)
         start = len(self._arriving.content)
-        if at is not None and at != start:
-            raise UploadOutOfOrder(f"{start} bytes are stored, not {at}", offset=start)
-        self._arriving.busy = True
+        check_order(at, start)
+        self._arriving.state = receiving
         try:
             async for chunk in chunks:
-                self._require()
-                self._store.reserve(len(chunk))
-                self._arriving.content += chunk
-                self._arriving.written_at = self._store.now()
-        except StoreFull:
-            del self._arriving.content[start:]
+                self._take(chunk)
+        except BaseException as error:
+            if isinstance(error, StoreFull):
+                del self._arriving.content[start:]
+            if self._arriving.state is State.RECEIVING:  # else it has been aborted
+                self._happens(Event.BODY_LOST)
             raise
-        finally:
-            self._arriving.busy = False
+        self._happens(Event.BODY_STORED)
         return len(self._arriving.content)
 
-    async def commit(self, digest: Digest) -> int:
-        self._require_idle()
-        del self._store.arriving[self._upload]
+    async def commit(self, digest: Digest, *, at: int | None = None) -> int:
+        committing = after(self._arriving.state, Event.CLOSED)
+        check_order(at, len(self._arriving.content))
+        self._arriving.state = committing
         content = bytes(self._arriving.content)
-        verify(digest, content)
-        self._store.contents.setdefault(digest, content)
+        try:
+            verify(digest, content)
+        except DigestInvalid:
+            self._happens(Event.MISMATCHED)
+            raise
+        self._happens(Event.VERIFIED)
+        self._store.use(digest, content)
         return len(content)
 
     async def abort(self) -> None:
+        self._happens(Event.CANCELLED)
+
+    def _take(self, chunk: bytes) -> None:
         self._require()
-        del self._store.arriving[self._upload]
+        self._store.reserve(len(chunk))
+        self._arriving.content += chunk
+        self._arriving.written_at = self._store.now()
+
+    def _happens(self, event: Event) -> None:
+        """Go where the table says. What has ended is forgotten."""
+        self._arriving.state = after(self._arriving.state, event)
+        if self._arriving.state in (State.DONE, State.GONE):
+            del self._store.arriving[self._upload]
 
     def _require(self) -> None:
+        """Raise BlobUploadUnknown if the ingest has ended."""
         if self._store.arriving.get(self._upload) is not self._arriving:
             raise BlobUploadUnknown(f"upload {self._upload} has ended")
-
-    def _require_idle(self) -> None:
-        self._require()
-        if self._arriving.busy:
-            raise UploadBusy(f"another request is writing to upload {self._upload}")
 
 
 def verify(digest: Digest, content: bytes) -> None:

@@ -108,17 +108,21 @@ class BlobLinksSuite:
     ) -> None:
         await link(store, ALPHA, "layer")
         for leased_until, expected in ((LEASE + 60, LEASE + 60), (LEASE, LEASE + 60)):
-            await store.blobs.renew(ALPHA, LAYER, leased_until)
+            assert await store.blobs.renew(ALPHA, LAYER, leased_until)
             assert (await store.blobs.find(ALPHA, LAYER)).leased_until == expected
 
-    async def test_renewing_what_is_gone_is_no_error(self, store: MetadataStore) -> None:
-        await store.blobs.renew(NOWHERE, LAYER, LEASE)
+    async def test_renewing_tells_what_is_gone(self, store: MetadataStore) -> None:
+        assert not await store.blobs.renew(NOWHERE, LAYER, LEASE)
         await link(store, ALPHA, "other")
-        await store.blobs.renew(ALPHA, LAYER, LEASE)
+        assert not await store.blobs.renew(ALPHA, LAYER, LEASE)
         assert await store.catalog.list(limit=10) == [ALPHA]
 
-    async def test_holders_come_in_name_order_up_to_the_limit(self, store: MetadataStore) -> None:
-        names = ["a", "a-b", "a.b", "a/b", "a0", "b"]
+    async def test_the_oldest_holders_come_first_up_to_the_limit(
+        self, store: MetadataStore
+    ) -> None:
+        names = ["b", "a0", "a/b", "a.b", "a-b", "a"]
+        for name in names:
+            await link(store, RepositoryName(name), "other")
         for name in reversed(names):
             await link(store, RepositoryName(name), "layer")
         await link(store, RepositoryName("c"), "other")
@@ -159,6 +163,16 @@ class BlobLinksSuite:
             await store.manifests.delete(ALPHA, manifest, actor=ACTOR, at=NOW)
         await store.blobs.remove(ALPHA, LAYER, actor=ACTOR, at=NOW)
         assert await store.blobs.holders(LAYER, 10) == [BETA]
+
+    async def test_a_link_tells_how_many_manifests_need_the_blob(
+        self, store: MetadataStore
+    ) -> None:
+        await push_image(store, ALPHA, "first", "layer", "one")
+        await push_image(store, ALPHA, "second", "layer")
+        await push_image(store, BETA, "third", "layer")
+        assert (await store.blobs.find(ALPHA, LAYER)).references == 2
+        await store.manifests.delete(ALPHA, digest("first"), actor=ACTOR, at=NOW)
+        assert (await store.blobs.find(ALPHA, LAYER)).references == 1
 
     async def test_a_manifest_elsewhere_keeps_no_blob_here(self, store: MetadataStore) -> None:
         await push_image(store, ALPHA, "image", "layer")

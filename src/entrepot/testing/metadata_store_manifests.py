@@ -41,9 +41,36 @@ class ManifestsSuite:
         for reference in (IMAGE, Tag("v1"), Tag("v2")):
             assert await store.manifests.find(ALPHA, reference) == what
 
-    async def test_finding_leaves_annotations_to_referrers(self, store: MetadataStore) -> None:
-        await push(store, ALPHA, ManifestPush(record("image", annotations={"a": "b"})))
-        assert (await store.manifests.find(ALPHA, IMAGE)).annotations == {}
+    async def test_annotations_are_given_only_where_they_are_asked_for(
+        self, store: MetadataStore
+    ) -> None:
+        what = record("image", subject="base", annotations=STRANGE_TEXT)
+        bare = record("image", subject="base")
+        await push(store, ALPHA, ManifestPush(what))
+        await push(store, ALPHA, ManifestPush(record("plain")))
+        await push(store, BETA, ManifestPush(record("elsewhere", annotations={"a": "b"})))
+        assert await store.manifests.find(ALPHA, IMAGE) == bare
+        assert await store.manifests.held(ALPHA, [IMAGE]) == [bare]
+        assert await store.manifests.referrers(ALPHA, digest("base"), limit=10) == [bare]
+        asked = digests(["image", "plain", "elsewhere", "lost"])
+        assert await store.manifests.annotations(ALPHA, asked) == {
+            IMAGE: STRANGE_TEXT,
+            digest("plain"): {},
+        }
+        assert await store.manifests.annotations(ALPHA, []) == {}
+        assert await store.manifests.annotations(NOWHERE, asked) == {}
+
+    async def test_of_many_digests_those_are_told_that_are_held(self, store: MetadataStore) -> None:
+        held = [record(f"image {number}", artifact_type="a") for number in range(40)]
+        for what in held:
+            await push(store, ALPHA, ManifestPush(what))
+        await push(store, BETA, ManifestPush(record("elsewhere")))
+        await link(store, ALPHA, "layer")
+        asked = [*(what.digest for what in held), *digests(["elsewhere", "layer", "lost"])]
+        found = await store.manifests.held(ALPHA, asked)
+        assert sorted(found, key=str) == sorted(held, key=str)
+        assert await store.manifests.held(ALPHA, []) == []
+        assert await store.manifests.held(NOWHERE, asked) == []
 
     async def test_what_is_not_found_is_named(self, store: MetadataStore) -> None:
         await push_image(store, BETA, "image", "layer", tags=["v1"])
@@ -95,6 +122,26 @@ class ManifestsSuite:
         assert set(refused.value.detail["digests"]) == missing  # type: ignore[call-overload]
         with pytest.raises(ManifestUnknown):
             await store.manifests.find(ALPHA, digest("index"))
+
+    async def test_a_check_refuses_what_a_push_would_and_writes_nothing(
+        self, store: MetadataStore
+    ) -> None:
+        await link(store, ALPHA, "layer")
+        await link(store, BETA, "config")
+        await forget_events(store)
+        strict = image("index", "layer", manifests=["child"], require_manifests=True)
+        for home in (ALPHA, NOWHERE):
+            for what in (image("image", "layer", "config", optional=["lost"]), strict):
+                refusals = []
+                for attempt in (store.manifests.check(home, what), push(store, home, what)):
+                    with pytest.raises(ManifestBlobUnknown) as refused:
+                        await attempt
+                    refusals.append(refused.value.detail)
+                assert refusals[0] == refusals[1]
+        await store.manifests.check(ALPHA, image("image", "layer", optional=["lost"]))
+        await store.manifests.check(NOWHERE, image("sparse", manifests=["lost"]))
+        assert await store.catalog.list(limit=10) == [ALPHA, BETA]
+        assert await events(store) == []
 
     async def test_a_blob_that_was_removed_is_missing(self, store: MetadataStore) -> None:
         await link(store, ALPHA, "layer")
@@ -208,7 +255,7 @@ class ReferrersSuite:
     async def test_referrers_are_the_manifests_with_that_subject(
         self, store: MetadataStore
     ) -> None:
-        what = record("signature", artifact_type="sig", subject="image", annotations=STRANGE_TEXT)
+        what = record("signature", artifact_type="sig", subject="image")
         await push(store, ALPHA, ManifestPush(what))
         await push(store, ALPHA, ManifestPush(record("unrelated", subject="other")))
         await push(store, BETA, ManifestPush(record("elsewhere", subject="image")))

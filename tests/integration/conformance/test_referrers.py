@@ -151,6 +151,41 @@ def test_pages_add_up_to_the_whole(
     assert len(found) == len(expected)
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["by subject", "by tag"])
+def test_a_page_is_cut_where_annotations_are_long(repository: Repository, known: bool) -> None:
+    """However many are asked for, a page stays small enough to be made in memory."""
+    subject = push_image(repository)
+    long = {"text": "x" * 1_500_000}
+    if known:
+        pushed = [
+            push_artifact(repository, SBOM, subject=subject.descriptor(), annotations=long)
+            for _ in range(5)
+        ]
+    else:
+        pushed = [push_artifact(repository, SBOM, annotations=long) for _ in range(5)]
+        listed = [one.descriptor(artifactType=SBOM) for one in pushed]
+        body = index(absent=listed).top
+        assert repository.put_manifest(body, fallback_tag(subject)).status == 201
+    found = []
+    for page in pages(repository.client, repository.path("referrers", subject.digest)):
+        assert len(page.body) < 5_000_000
+        entries = page.json()["manifests"]
+        assert len(entries) in (1, 2)
+        found += entries
+    expected = [shown_as_referrer(one) for one in pushed] if known else listed
+    assert found == sorted(expected, key=lambda one: str(one["digest"]))
+
+
+def test_one_referrer_is_shown_however_long(repository: Repository) -> None:
+    subject = push_image(repository)
+    referrer = push_artifact(
+        repository, SBOM, subject=subject.descriptor(), annotations={"text": "x" * 4_190_000}
+    )
+    response = repository.referrers(subject.digest)
+    assert response.json()["manifests"] == [shown_as_referrer(referrer)]
+    assert next_link(response) is None
+
+
 # ── the referrers tag of clients that do not know the API ────────────────────────────────────
 
 

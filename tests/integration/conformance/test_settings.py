@@ -33,6 +33,8 @@ def test_each_kind_of_delete_can_be_switched_off(
         }
         refused = client.delete(deletes.pop(noun))
         assert_refused(refused, 405, "UNSUPPORTED")
+        allows = "GET, HEAD" if noun == "blobs" else "GET, HEAD, PUT"
+        assert refused.header("Allow") == allows
         if noun != "tags":
             assert_manifest_is(repository, "latest", manifest)
         assert_blob_is(repository, blob)

@@ -116,6 +116,7 @@ def test_a_header_text_fits_into_a_header(text: str) -> None:
         (kinds.HEADER_TEXTS, [1]),
         (kinds.DATABASE_URL, "mysql://host/name"),
         (kinds.DATABASE_URL, "postgresql:"),
+        (kinds.DATABASE_URL, "sqlite:///"),
         (kinds.choice("a", "b"), "A"),
     ],
 )

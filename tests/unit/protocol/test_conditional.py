@@ -1,7 +1,7 @@
 import pytest
 
 from entrepot.oci.digest import Digest
-from entrepot.protocol.conditional import etag, if_match, if_none_match
+from entrepot.protocol.conditional import etag, if_none_match
 
 DIGEST = Digest.parse("sha256:" + "0" * 64)
 TAG = f'"{DIGEST}"'
@@ -40,22 +40,3 @@ def test_if_none_match_lets_all_else_go_on(field: str | None) -> None:
 @pytest.mark.parametrize("field", [None, TAG, "*"])
 def test_if_none_match_goes_on_where_nothing_exists(field: str | None) -> None:
     assert if_none_match(field, None)
-
-
-@pytest.mark.parametrize("field", [None, TAG, "*", f"{OTHER}, {TAG}", str(DIGEST)])
-def test_if_match_goes_on_with_what_the_client_expects(field: str | None) -> None:
-    assert if_match(field, DIGEST)
-
-
-@pytest.mark.parametrize("field", ["", OTHER, f"W/{TAG}", '"', f"{OTHER}, W/{TAG}"])
-def test_if_match_stops_all_else(field: str) -> None:
-    assert not if_match(field, DIGEST)
-
-
-@pytest.mark.parametrize("field", ["*", TAG])
-def test_if_match_stops_where_nothing_exists(field: str) -> None:
-    assert not if_match(field, None)
-
-
-def test_if_match_goes_on_without_header_where_nothing_exists() -> None:
-    assert if_match(None, None)

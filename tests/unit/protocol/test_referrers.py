@@ -8,7 +8,6 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.errors import ManifestInvalid
 from entrepot.oci.reference import Tag
 from entrepot.protocol.referrers import (
-    fallback_subject,
     fallback_tag,
     parse_artifact_type,
     render_referrers,
@@ -73,19 +72,3 @@ def test_no_referrers_are_an_empty_list() -> None:
 )
 def test_the_fallback_tag_is_the_digest_cut_to_fit(digest: str, tag: str) -> None:
     assert fallback_tag(Digest.parse(digest)) == Tag.parse(tag)
-
-
-@pytest.mark.parametrize(
-    ("tag", "digest"),
-    [
-        (f"sha256-{HEX}", f"sha256:{HEX}"),
-        (f"sha512-{HEX}", None),
-        (f"sha256-{HEX}.sig", None),
-        (f"sha256-{HEX[:-1]}", None),
-        (f"sha256-{HEX.upper()}", None),
-        ("latest", None),
-        ("", None),
-    ],
-)
-def test_only_an_uncut_fallback_tag_names_its_subject(tag: str, digest: str | None) -> None:
-    assert fallback_subject(tag) == (Digest.parse(digest) if digest else None)

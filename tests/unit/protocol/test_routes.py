@@ -153,6 +153,15 @@ def test_a_malformed_part_is_refused_by_its_own_error(
         routes.parse(path)
 
 
+def test_a_long_path_is_read_but_not_remembered() -> None:
+    remembered = routes._remembered.cache_info
+    before = remembered()
+    assert routes.parse("/v2/" + "x" * 60_000) is None
+    with pytest.raises(NameInvalid):
+        routes.parse(f"/v2/{'a' * 60_000}/tags/list")
+    assert remembered() == before
+
+
 @pytest.mark.parametrize(
     ("path", "route"),
     [

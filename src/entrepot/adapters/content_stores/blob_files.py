@@ -1,11 +1,16 @@
 """Content under its digest: `<root>/blobs/<algorithm>/<first 2 hex>/<hex>`.
 
-A file appears there by one rename, verified and whole, and is read-only from then on.
+A file appears there by one rename, verified and whole, and is read-only from then on. Its
+modification time is that of its last use. Whoever uses content holds a shared lock on its
+directory while doing so, whoever deletes it an exclusive one: both take microseconds.
 Everything here blocks; a `stat` takes microseconds and is also done on the event loop.
 """
 
+import fcntl
 import os
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -57,29 +62,39 @@ class BlobFiles:
             except FileNotFoundError:
                 raise _unknown(digest) from None
 
-    def place(self, file: IngestFile, digest: Digest) -> None:
+    def place(self, file: IngestFile, digest: Digest) -> int | None:
         """Make an ingest's verified file the content, or drop it where the content exists.
 
-        Raise BlobUploadUnknown if the ingest was aborted meanwhile, StoreFull or Unavailable
-        if the disk refuses.
+        Return the time of this use (Unix nanoseconds) if the file became the content, None if
+        it was dropped. Raise BlobUploadUnknown if the ingest was aborted meanwhile, StoreFull
+        or Unavailable if the disk refuses.
         """
         target = self.path(digest)
         directory = os.path.dirname(target)
         with disk_errors():
-            if _size(target) == file.size:
+            placed_at = None
+            if _use(target, file.size):
                 file.place.remove()
             else:  # absent, or cut short by a power loss while not durable
                 self._sync(file)
                 self._make(directory)
-                try:
-                    os.rename(file.place.path, target)
-                except FileNotFoundError:
-                    raise file.place.unknown() from None
-                os.fchmod(file.descriptor, os.fstat(file.descriptor).st_mode & READABLE)
+                placed_at = self._rename(file, target)
                 file.place.clear()
             if self.durable:
                 # Also for content that was there: who placed it may not have come to this yet.
                 sync_directory(directory)
+        return placed_at
+
+    def _rename(self, file: IngestFile, target: str) -> int:
+        with _locked(os.path.dirname(target), fcntl.LOCK_SH):
+            now = time.time_ns()
+            os.utime(file.descriptor, ns=(now, now))
+            try:
+                os.rename(file.place.path, target)
+            except FileNotFoundError:
+                raise file.place.unknown() from None
+        os.fchmod(file.descriptor, os.fstat(file.descriptor).st_mode & READABLE)
+        return now
 
     def _sync(self, file: IngestFile) -> None:
         """Make the file's bytes durable."""
@@ -104,13 +119,27 @@ class BlobFiles:
             sync_directory(os.path.dirname(directory))
             self._synced.add(directory)
 
-    def delete(self, digest: Digest) -> None:
-        """Remove the content. Raise BlobUnknown."""
+    def delete(self, digest: Digest, unused_since: float | None = None) -> bool:
+        """Remove the content, unless it was used at or after a time in Unix seconds; return
+        whether it was removed. Raise BlobUnknown."""
+        target = self.path(digest)
         with disk_errors():
             try:
-                os.unlink(self.path(digest))
+                with _locked(os.path.dirname(target), fcntl.LOCK_EX):
+                    if unused_since is not None and os.stat(target).st_mtime >= unused_since:
+                        return False
+                    os.unlink(target)
             except FileNotFoundError:
                 raise _unknown(digest) from None
+        return True
+
+    def withdraw(self, digest: Digest, placed_at: int) -> None:
+        """Remove the content if its last use was when it was placed (Unix nanoseconds)."""
+        target = self.path(digest)
+        lock = _locked(os.path.dirname(target), fcntl.LOCK_EX)
+        with disk_errors(), suppress(FileNotFoundError), lock:
+            if os.stat(target).st_mtime_ns == placed_at:
+                os.unlink(target)
 
     def fan_out(self) -> list[tuple[str, str]]:
         """Return (algorithm, path) of the directories that hold content."""
@@ -132,11 +161,32 @@ class BlobFiles:
         return digests
 
 
-def _size(path: str) -> int | None:
+def _use(path: str, size: int) -> bool:
+    """Note a use of the file; return whether it is there whole and this could be noted.
+
+    It cannot be where the file is another user's; then it is to be replaced.
+    """
     try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return None
+        with _locked(os.path.dirname(path), fcntl.LOCK_SH):
+            if os.stat(path).st_size != size:
+                return False
+            now = time.time_ns()
+            os.utime(path, ns=(now, now))
+    except (FileNotFoundError, PermissionError):
+        return False
+    return True
+
+
+@contextmanager
+def _locked(directory: str, how: int) -> Iterator[None]:
+    """Lock a directory, waiting for it, between processes too. Raise OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # by name, as in `IngestFile.close`
+        os.close(descriptor)
 
 
 def _unknown(digest: Digest) -> BlobUnknown:

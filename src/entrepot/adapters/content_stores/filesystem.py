@@ -119,9 +119,9 @@ class FilesystemContentStore:
         finally:
             file.close()
 
-    async def delete(self, digest: Digest) -> None:
+    async def delete(self, digest: Digest, *, unused_since: float | None = None) -> bool:
         try:
-            await self._threads.run(self._blobs.delete, digest)
+            return await self._threads.run(self._blobs.delete, digest, unused_since)
         finally:
             self._small.drop(digest)
 

@@ -13,6 +13,7 @@ from entrepot.adapters.content_stores.running_hash import RunningHash, RunningHa
 from entrepot.adapters.content_stores.threads import Threads, uncancelled
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import DigestInvalid, RegistryError, UploadOutOfOrder
+from entrepot.protocol.upload import check_order
 
 
 class FilesystemIngest:
@@ -30,19 +31,19 @@ class FilesystemIngest:
         self._blobs = blobs
         self._hashes = hashes
         self._threads = threads
+        self._placed: tuple[Digest, int] | None = None
+        """What the commit brought, and when."""
 
     async def offset(self) -> int:
         return self._place.stat().st_size
 
     async def append(self, chunks: AsyncIterable[bytes], *, at: int | None = None) -> int:
         file = IngestFile(self._place)
-        if at is not None and at != file.size:
+        try:
+            check_order(at, file.size)
+        except UploadOutOfOrder:
             file.close()
-            raise UploadOutOfOrder(
-                f"the chunk starts at {at}, but {file.size} bytes are stored; "
-                f"continue at {file.size}",
-                offset=file.size,
-            )
+            raise
         append = Append(file, self._hashes, self._threads, durable=self._blobs.durable)
         try:
             async for chunk in chunks:
@@ -54,12 +55,13 @@ class FilesystemIngest:
             raise
         return await uncancelled(append.finish())
 
-    async def commit(self, digest: Digest) -> int:
-        return await self._threads.run(self._commit, digest)
+    async def commit(self, digest: Digest, *, at: int | None = None) -> int:
+        return await self._threads.run(self._commit, digest, at)
 
-    def _commit(self, digest: Digest) -> int:
+    def _commit(self, digest: Digest, at: int | None) -> int:
         file = IngestFile(self._place)
         try:
+            check_order(at, file.size)
             actual = self._hashed(file, digest.algorithm)
             if actual != digest:
                 self._place.remove()
@@ -67,7 +69,9 @@ class FilesystemIngest:
                     f"the {file.size} bytes received are {actual}, not {digest}; upload them again",
                     detail={"digest": str(digest), "actual": str(actual)},
                 )
-            self._blobs.place(file, digest)
+            placed_at = self._blobs.place(file, digest)
+            if placed_at is not None:
+                self._placed = digest, placed_at
             return file.size
         finally:
             file.close()
@@ -88,3 +92,8 @@ class FilesystemIngest:
     async def abort(self) -> None:
         self._hashes.take(self._place.path)
         await self._threads.run(self._place.remove)
+
+    async def withdraw(self) -> None:
+        placed, self._placed = self._placed, None
+        if placed is not None:
+            await self._threads.run(self._blobs.withdraw, *placed)

@@ -47,8 +47,8 @@ class SqlBlobLinks:
     ) -> int:
         return await self._database.write(_mount, source, target, digest, leased_until, actor, at)
 
-    async def renew(self, repository: RepositoryName, digest: Digest, leased_until: float) -> None:
-        await self._database.write(_renew, repository, digest, leased_until)
+    async def renew(self, repository: RepositoryName, digest: Digest, leased_until: float) -> bool:
+        return await self._database.write(_renew, repository, digest, leased_until)
 
     async def holders(self, digest: Digest, limit: int) -> Sequence[RepositoryName]:
         rows = await self._database.fetch_all(
@@ -132,10 +132,11 @@ async def _link(
 
 async def _renew(
     tx: Transaction, repository: RepositoryName, digest: Digest, leased_until: float
-) -> None:
-    await tx.execute(
+) -> bool:
+    found = await tx.execute(
         sql.RENEW_BLOB_LINK, repository=repository, given_digest=str(digest), lease=leased_until
     )
+    return found > 0
 
 
 async def _remove(

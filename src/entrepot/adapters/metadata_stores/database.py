@@ -37,16 +37,16 @@ class Reader(Protocol):
         """Run a statement and return every row."""
         ...
 
+    def elements(self, values: Sequence[str] | Sequence[int]) -> Value:
+        """Return a list in the form in which this engine takes one as a parameter."""
+        ...
+
 
 class Transaction(Reader, Protocol):
     """An open transaction. Work that raises is rolled back whole."""
 
     async def execute(self, statement: Statement, /, **parameters: Value) -> int:
         """Run a statement that yields no rows; return how many it touched."""
-        ...
-
-    def elements(self, values: Sequence[str] | Sequence[int]) -> Value:
-        """Return a list in the form in which this engine takes one as a parameter."""
         ...
 
 

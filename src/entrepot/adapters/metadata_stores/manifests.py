@@ -1,11 +1,18 @@
 """Manifests: what they need, what names them, and what refers to them."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 
 from entrepot.adapters.metadata_stores import catalog, outbox, rows, sql, tags
-from entrepot.adapters.metadata_stores.database import Conflict, Database, Transaction, Value
+from entrepot.adapters.metadata_stores.database import (
+    Conflict,
+    Database,
+    Reader,
+    Row,
+    Statement,
+    Transaction,
+    Value,
+)
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import ManifestBlobUnknown, ManifestUnknown
 from entrepot.oci.reference import RepositoryName, Tag
@@ -39,6 +46,31 @@ class SqlManifests:
             raise _unknown(repository, reference)
         return rows.manifest_record(row)
 
+    async def held(
+        self, repository: RepositoryName, digests: Sequence[Digest]
+    ) -> Sequence[ManifestRecord]:
+        return list(
+            map(rows.manifest_record, await self._of(sql.LIST_MANIFESTS, repository, digests))
+        )
+
+    async def annotations(
+        self, repository: RepositoryName, digests: Sequence[Digest]
+    ) -> Mapping[Digest, Mapping[str, str]]:
+        found = await self._of(sql.LIST_ANNOTATIONS, repository, digests)
+        return {rows.digest(digest): json.loads(text) for digest, text in found}
+
+    async def _of(
+        self, statement: Statement, repository: RepositoryName, digests: Sequence[Digest]
+    ) -> list[Row]:
+        """Read what a statement tells of those of the manifests that the repository holds."""
+        given = self._database.elements(_texts(digests))
+        return await self._database.fetch_all(statement, repository=repository, digests=given)
+
+    async def check(self, repository: RepositoryName, push: ManifestPush) -> None:
+        row = await self._database.fetch_one(sql.FIND_REPOSITORY, name=repository)
+        # There is no repository 0, and nothing is in it.
+        await _require(self._database, row[0] if row else 0, push, sql.LIST_PRESENT_BLOBS)
+
     async def push(
         self, repository: RepositoryName, push: ManifestPush, *, actor: str, at: float
     ) -> None:
@@ -70,10 +102,7 @@ class SqlManifests:
             found = await self._database.fetch_all(
                 sql.LIST_REFERRERS_OF_TYPE, artifact_type=artifact_type, **place
             )
-        return [
-            replace(rows.manifest_record(row[:-1]), annotations=json.loads(row[-1]))
-            for row in found
-        ]
+        return list(map(rows.manifest_record, found))
 
 
 async def _push(
@@ -87,7 +116,7 @@ async def _push(
         await _insert(tx, home, push.record, at)
     blobs, children = _texts(push.blobs), _texts(push.manifests)
     optional = _texts(set(push.optional) - set(push.blobs))
-    await _require(tx, home, blobs, children if push.require_manifests else [])
+    await _require(tx, home, push, sql.HOLD_BLOB_LINKS)
     if held is None:
         await _refer(tx, home, digest, blobs, optional, children)
         await outbox.record(tx, "manifest.push", repository, digest, actor=actor, at=at)
@@ -116,15 +145,15 @@ async def _insert(tx: Transaction, home: int, record: ManifestRecord, at: float)
         raise Conflict
 
 
-async def _require(tx: Transaction, home: int, blobs: list[str], manifests: list[str]) -> None:
-    """Hold the blob links a manifest needs, and look for the manifests it needs."""
+async def _require(reader: Reader, home: int, push: ManifestPush, blob_links: Statement) -> None:
+    """Look by `blob_links` for the blobs a manifest needs, and for the manifests it needs."""
+    blobs = _texts(push.blobs)
+    manifests = _texts(push.manifests) if push.require_manifests else []
     present: set[str] = set()
-    for statement, digests in (
-        (sql.HOLD_BLOB_LINKS, blobs),
-        (sql.LIST_PRESENT_MANIFESTS, manifests),
-    ):
+    for statement, digests in ((blob_links, blobs), (sql.LIST_PRESENT_MANIFESTS, manifests)):
         if digests:
-            found = await tx.fetch_all(statement, repository=home, digests=tx.elements(digests))
+            given = reader.elements(digests)
+            found = await reader.fetch_all(statement, repository=home, digests=given)
             present.update(digest for (digest,) in found)
     missing = [digest for digest in blobs + manifests if digest not in present]
     if missing:

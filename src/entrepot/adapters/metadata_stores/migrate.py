@@ -62,13 +62,15 @@ def _postgresql_revision(url: str) -> str | None:
     """Return the revision of a PostgreSQL database, None if it has none."""
     import psycopg
 
+    from entrepot.adapters.metadata_stores.postgresql_connect import connect
+
     try:
-        with psycopg.connect(url, autocommit=True) as connection:
+        with connect(url) as connection:
             return _only(connection.execute(sql.FIND_VERSION.postgresql).fetchone())
     except psycopg.errors.UndefinedTable:
         return None
-    except psycopg.OperationalError as error:
-        raise Unavailable(f"the metadata database does not answer: {error}") from error
+    except psycopg.Error as error:
+        raise Unavailable(f"the metadata database cannot be read: {error}") from error
 
 
 def _only(row: tuple[Any, ...] | None) -> str | None:

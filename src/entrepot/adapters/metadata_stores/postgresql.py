@@ -20,15 +20,14 @@ from entrepot.adapters.metadata_stores.database import (
     Transaction,
     Value,
 )
-from entrepot.adapters.metadata_stores.postgresql_pool import Pool
+from entrepot.adapters.metadata_stores.postgresql_pool import BUSY, GONE, Pool
 from entrepot.oci.errors import StoreFull, Unavailable
 
 POOL_SIZE: Final = 8
+"""Connections of one worker at most; the server's `max_connections` must bear all workers'."""
 ATTEMPTS: Final = 10
 """How often a transaction that meets others is run before its caller is told to come back."""
 
-GONE: Final = (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)
-"""No answer, or one from a server that another has taken over from."""
 RUN_AGAIN: Final = (Conflict, errors.SerializationFailure, errors.DeadlockDetected)
 
 
@@ -36,6 +35,8 @@ def refusal(error: psycopg.Error) -> Exception:
     """Return what to raise for an error of PostgreSQL; a broken rule of the schema is a bug."""
     if isinstance(error, errors.DiskFull):
         return StoreFull("no space is left for the metadata database; free some, then try again")
+    if isinstance(error, BUSY):
+        return Unavailable("the metadata database is too busy to answer in time; try again")
     if isinstance(error, GONE):
         return Unavailable("the metadata database does not answer; try again later")
     return error
@@ -89,6 +90,9 @@ class PostgresqlDatabase:
         async with self._connection() as connection:
             return await PostgresqlTransaction(connection).fetch_all(statement, **parameters)
 
+    def elements(self, values: Sequence[str] | Sequence[int]) -> Value:
+        return list(values)  # type: ignore[return-value]
+
     async def write(
         self,
         work: Callable[Concatenate[Transaction, P], Coroutine[Any, Any, T]],
@@ -96,7 +100,7 @@ class PostgresqlDatabase:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        async with self._connection() as connection:
+        async with self._connection(writes=True) as connection:
             for _ in range(ATTEMPTS):
                 try:
                     async with connection.transaction():
@@ -109,9 +113,9 @@ class PostgresqlDatabase:
         await self._pool.close()
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection[Row]]:
+    async def _connection(self, *, writes: bool = False) -> AsyncIterator[AsyncConnection[Row]]:
         try:
-            async with self._pool.connection() as connection:
+            async with self._pool.connection(writes=writes) as connection:
                 yield connection
         except psycopg.Error as error:
             translated = refusal(error)

@@ -101,7 +101,9 @@ manifest = Table(
     Column("size", BigInteger, nullable=False),
     Column("subject", DIGEST),
     Column("pushed_at", TIME, nullable=False),
-    Column("annotations", Text, nullable=False),  # a JSON object; last, because it may be long
+    # A JSON object, perhaps of megabytes. It stands last, and in SQLite the rows are not part of
+    # the primary key's tree, so that a look-up never reads it.
+    Column("annotations", Text, nullable=False),
     PrimaryKeyConstraint("repository_id", "digest"),
     Index("manifest_holders", "digest"),
     Index(
@@ -112,7 +114,6 @@ manifest = Table(
         sqlite_where=text("subject IS NOT NULL"),
         postgresql_where=text("subject IS NOT NULL"),
     ),
-    sqlite_with_rowid=False,
 )
 
 manifest_reference = Table(

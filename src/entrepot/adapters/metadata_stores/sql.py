@@ -101,12 +101,12 @@ UPDATE content SET links=(content.links - 1) WHERE content.digest = %(given_dige
 
 FIND_BLOB_LINK: Final = Statement(
     sqlite="""
-SELECT content.size, blob_link.leased_until
+SELECT content.size, blob_link.leased_until, blob_link."references"
 FROM repository JOIN blob_link ON blob_link.repository_id = repository.id JOIN content ON content.digest = blob_link.digest
 WHERE repository.name = :repository AND blob_link.digest = :digest
 """,
     postgresql="""
-SELECT content.size, blob_link.leased_until
+SELECT content.size, blob_link.leased_until, blob_link."references"
 FROM repository JOIN blob_link ON blob_link.repository_id = repository.id JOIN content ON content.digest = blob_link.digest
 WHERE repository.name = %(repository)s::VARCHAR COLLATE "C" AND blob_link.digest = %(digest)s::VARCHAR COLLATE "C"
 """,
@@ -136,14 +136,14 @@ UPDATE blob_link SET leased_until=CASE WHEN (blob_link.leased_until < %(lease)s)
 
 RENEW_BLOB_LINK: Final = Statement(
     sqlite="""
-UPDATE blob_link SET leased_until=:lease WHERE blob_link.repository_id = (SELECT repository.id
+UPDATE blob_link SET leased_until=CASE WHEN (blob_link.leased_until < :lease) THEN :lease ELSE blob_link.leased_until END WHERE blob_link.repository_id = (SELECT repository.id
 FROM repository
-WHERE repository.name = :repository) AND blob_link.digest = :given_digest AND blob_link.leased_until < :lease
+WHERE repository.name = :repository) AND blob_link.digest = :given_digest
 """,
     postgresql="""
-UPDATE blob_link SET leased_until=%(lease)s WHERE blob_link.repository_id = (SELECT repository.id
+UPDATE blob_link SET leased_until=CASE WHEN (blob_link.leased_until < %(lease)s) THEN %(lease)s ELSE blob_link.leased_until END WHERE blob_link.repository_id = (SELECT repository.id
 FROM repository
-WHERE repository.name = %(repository)s::VARCHAR COLLATE "C") AND blob_link.digest = %(given_digest)s::VARCHAR COLLATE "C" AND blob_link.leased_until < %(lease)s
+WHERE repository.name = %(repository)s::VARCHAR COLLATE "C") AND blob_link.digest = %(given_digest)s::VARCHAR COLLATE "C"
 """,
 )
 
@@ -164,14 +164,29 @@ LIST_BLOB_HOLDERS: Final = Statement(
     sqlite="""
 SELECT repository.name
 FROM blob_link JOIN repository ON repository.id = blob_link.repository_id
-WHERE blob_link.digest = :digest ORDER BY repository.name
+WHERE blob_link.digest = :digest ORDER BY blob_link.repository_id
 LIMIT :limit OFFSET 0
 """,
     postgresql="""
 SELECT repository.name
 FROM blob_link JOIN repository ON repository.id = blob_link.repository_id
-WHERE blob_link.digest = %(digest)s::VARCHAR COLLATE "C" ORDER BY repository.name
+WHERE blob_link.digest = %(digest)s::VARCHAR COLLATE "C" ORDER BY blob_link.repository_id
 LIMIT %(limit)s::BIGINT
+""",
+)
+
+LIST_PRESENT_BLOBS: Final = Statement(
+    sqlite="""
+SELECT blob_link.digest
+FROM blob_link
+WHERE blob_link.repository_id = :repository AND blob_link.digest IN (SELECT given.value
+FROM json_each(:digests) AS given) ORDER BY blob_link.digest
+""",
+    postgresql="""
+SELECT blob_link.digest
+FROM blob_link
+WHERE blob_link.repository_id = %(repository)s::BIGINT AND blob_link.digest IN (SELECT given.value
+FROM (SELECT unnest(%(digests)s::TEXT[]) AS value) AS given) ORDER BY blob_link.digest
 """,
 )
 
@@ -261,6 +276,44 @@ FROM (SELECT unnest(%(digests)s::TEXT[]) AS value) AS given)
 """,
 )
 
+LIST_MANIFESTS: Final = Statement(
+    sqlite="""
+SELECT manifest.digest, manifest.media_type, manifest.size, manifest.artifact_type, manifest.subject
+FROM manifest
+WHERE manifest.repository_id = (SELECT repository.id
+FROM repository
+WHERE repository.name = :repository) AND manifest.digest IN (SELECT given.value
+FROM json_each(:digests) AS given)
+""",
+    postgresql="""
+SELECT manifest.digest, manifest.media_type, manifest.size, manifest.artifact_type, manifest.subject
+FROM manifest
+WHERE manifest.repository_id = (SELECT repository.id
+FROM repository
+WHERE repository.name = %(repository)s::VARCHAR COLLATE "C") AND manifest.digest IN (SELECT given.value
+FROM (SELECT unnest(%(digests)s::TEXT[]) AS value) AS given)
+""",
+)
+
+LIST_ANNOTATIONS: Final = Statement(
+    sqlite="""
+SELECT manifest.digest, manifest.annotations
+FROM manifest
+WHERE manifest.repository_id = (SELECT repository.id
+FROM repository
+WHERE repository.name = :repository) AND manifest.digest IN (SELECT given.value
+FROM json_each(:digests) AS given)
+""",
+    postgresql="""
+SELECT manifest.digest, manifest.annotations
+FROM manifest
+WHERE manifest.repository_id = (SELECT repository.id
+FROM repository
+WHERE repository.name = %(repository)s::VARCHAR COLLATE "C") AND manifest.digest IN (SELECT given.value
+FROM (SELECT unnest(%(digests)s::TEXT[]) AS value) AS given)
+""",
+)
+
 HOLD_MANIFEST: Final = Statement(
     sqlite="""
 SELECT manifest.digest
@@ -340,7 +393,7 @@ DELETE FROM manifest_reference WHERE manifest_reference.repository_id = %(reposi
 
 LIST_REFERRERS: Final = Statement(
     sqlite="""
-SELECT manifest.digest, manifest.media_type, manifest.size, manifest.artifact_type, manifest.subject, manifest.annotations
+SELECT manifest.digest, manifest.media_type, manifest.size, manifest.artifact_type, manifest.subject
 FROM manifest
 WHERE manifest.repository_id = (SELECT repository.id
 FROM repository
@@ -348,7 +401,7 @@ WHERE repository.name = :repository) AND manifest.subject = :subject AND manifes
 LIMIT :limit OFFSET 0
 """,
     postgresql="""
-SELECT manifest.digest, manifest.media_type, manifest.size, manifest.artifact_type, manifest.subject, manifest.annotations
+SELECT manifest.digest, manifest.media_type, manifest.size, manifest.artifact_type, manifest.subject
 FROM manifest
 WHERE manifest.repository_id = (SELECT repository.id
 FROM repository
@@ -359,7 +412,7 @@ LIMIT %(limit)s::BIGINT
 
 LIST_REFERRERS_OF_TYPE: Final = Statement(
     sqlite="""
-SELECT manifest.digest, manifest.media_type, manifest.size, manifest.artifact_type, manifest.subject, manifest.annotations
+SELECT manifest.digest, manifest.media_type, manifest.size, manifest.artifact_type, manifest.subject
 FROM manifest
 WHERE manifest.repository_id = (SELECT repository.id
 FROM repository
@@ -367,7 +420,7 @@ WHERE repository.name = :repository) AND manifest.subject = :subject AND manifes
 LIMIT :limit OFFSET 0
 """,
     postgresql="""
-SELECT manifest.digest, manifest.media_type, manifest.size, manifest.artifact_type, manifest.subject, manifest.annotations
+SELECT manifest.digest, manifest.media_type, manifest.size, manifest.artifact_type, manifest.subject
 FROM manifest
 WHERE manifest.repository_id = (SELECT repository.id
 FROM repository

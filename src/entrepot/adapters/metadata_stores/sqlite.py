@@ -8,8 +8,9 @@ Open after forking: a SQLite connection must not cross a fork.
 """
 
 import asyncio
+import json
 import sqlite3
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Final
 
@@ -47,9 +48,13 @@ class SqliteDatabase:
             reader = sqlite3.connect(
                 path, READ_PATIENCE, isolation_level=None, check_same_thread=False
             )
-            reader.execute("PRAGMA query_only = ON")
-            reader.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            return cls(reader, SqliteWriter.open(path, durable=durable))
+            try:
+                reader.execute("PRAGMA query_only = ON")
+                reader.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+                return cls(reader, SqliteWriter.open(path, durable=durable))
+            except BaseException:
+                reader.close()
+                raise
         except sqlite3.Error as error:
             raise refusal(error) from error
 
@@ -65,6 +70,9 @@ class SqliteDatabase:
             return self._reader.execute(statement.sqlite, parameters).fetchall()
         except sqlite3.Error as error:
             raise refusal(error) from error
+
+    def elements(self, values: Sequence[str] | Sequence[int]) -> Value:
+        return json.dumps(values)
 
     async def write(
         self,

@@ -11,8 +11,9 @@ lock the kernel wakes them in order.
 import fcntl
 import json
 import sqlite3
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,10 @@ from typing import IO, Any, Final
 from entrepot.adapters.metadata_stores.database import Row, Statement, T, Transaction, Value
 from entrepot.oci.errors import StoreFull, Unavailable
 
-PATIENCE: Final = 30.0
-"""Seconds to wait for a program other than ours that writes to the file, such as a backup."""
+PATIENCE: Final = 5.0
+"""Seconds to wait for a program other than ours that writes to the file, such as a backup.
+
+Who waits keeps the other processes' turns waiting as well."""
 BATCH: Final = 64
 """Transactions in one commit at most, so that other processes get their turn."""
 LOG_BYTES: Final = 64 * 1024 * 1024
@@ -83,12 +86,26 @@ class SqliteWriter:
 
     @classmethod
     def open(cls, path: Path, *, durable: bool) -> "SqliteWriter":
-        """Open the file for writing. Raise sqlite3.Error if it cannot be."""
+        """Open the file for writing. Raise Unavailable or sqlite3.Error if it cannot be."""
+        try:
+            turns = path.with_name(path.name + "-writer").open("wb")
+        except OSError as error:
+            raise Unavailable(
+                f"the metadata database {path} cannot be written ({error}); "
+                "its folder must be writable"
+            ) from error
         connection = sqlite3.connect(path, PATIENCE, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-        return cls(connection, path.with_name(path.name + "-writer").open("wb"))
+        try:
+            with _turn(turns):
+                _keep_a_log(connection, path)
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+        except BaseException:
+            connection.close()
+            turns.close()
+            raise
+        return cls(connection, turns)
 
     def submit(self, work: Work[T]) -> "Future[T]":
         """Queue work; the future ends once it is committed or refused."""
@@ -111,11 +128,18 @@ class SqliteWriter:
             jobs = [first, *self._waiting(BATCH - 1)]
             running = [job for job in jobs if job.outcome.set_running_or_notify_cancel()]
             if running:
-                self._commit(running)
-        self._connection.close()
-        self._turns.close()
+                try:
+                    self._commit(running)
+                except BaseException as error:  # this thread is the only one there is
+                    _refuse(running, error)
         assert self._ended is not None
-        self._ended.set_result(None)
+        try:
+            self._connection.close()
+            self._turns.close()
+        except (OSError, sqlite3.Error) as error:
+            self._ended.set_exception(_translated(error))
+        else:
+            self._ended.set_result(None)
 
     def _waiting(self, limit: int) -> list[_Job]:
         """Take what is queued already, but not the end."""
@@ -132,22 +156,27 @@ class SqliteWriter:
         return jobs
 
     def _commit(self, jobs: list[_Job]) -> None:
-        """Run jobs in one transaction; tell each what became of it after the commit."""
-        fcntl.flock(self._turns, fcntl.LOCK_EX)
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            announcements = [self._attempt(job) for job in jobs]
-            self._connection.execute("COMMIT")
-        except Exception as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            for job in jobs:
-                job.outcome.set_exception(_translated(error))
-        else:
-            for announce in announcements:
-                announce()
-        finally:
-            fcntl.flock(self._turns, fcntl.LOCK_UN)
+        """Run jobs in one transaction; tell each what became of it after the commit.
+
+        Raise what kept it from that; jobs that were told nothing were not committed.
+        """
+        with _turn(self._turns):
+            self._roll_back()  # what an earlier attempt could not
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                announcements = [self._attempt(job) for job in jobs]
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                # Before the rollback, which may fail as well: this is what went wrong first.
+                _refuse(jobs, error)
+                self._roll_back()
+            else:
+                for announce in announcements:
+                    announce()
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def _attempt(self, job: _Job) -> Callable[[], None]:
         """Run one job behind a savepoint; return how to announce its result.
@@ -178,7 +207,45 @@ def _drive(work: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("work in a transaction awaited something other than its transaction")
 
 
-def _translated(error: Exception) -> Exception:
+@contextmanager
+def _turn(turns: IO[bytes]) -> Iterator[None]:
+    """Hold the lock that processes take turns by. Raise Unavailable if it cannot be had."""
+    try:
+        fcntl.flock(turns, fcntl.LOCK_EX)
+    except OSError as error:
+        raise Unavailable(
+            f"the lock beside the metadata database cannot be taken ({error}); try again later"
+        ) from error
+    try:
+        yield
+    finally:
+        fcntl.flock(turns, fcntl.LOCK_UN)
+
+
+def _keep_a_log(connection: sqlite3.Connection, path: Path) -> None:
+    """Put the file into WAL mode: a copy or a restored backup may have left it."""
+    try:
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    except sqlite3.OperationalError as error:
+        raise Unavailable(
+            f"the metadata database {path} cannot be put into WAL mode ({error}); it must be "
+            "writable, and no other program may use it meanwhile"
+        ) from error
+    if mode != "wal":
+        raise Unavailable(
+            f"the metadata database {path} cannot be put into WAL mode (it stays in mode {mode}); "
+            "keep it on a local disk"
+        )
+
+
+def _refuse(jobs: list[_Job], error: BaseException) -> None:
+    """Tell those who have been told nothing yet."""
+    for job in jobs:
+        if not job.outcome.done():
+            job.outcome.set_exception(_translated(error))
+
+
+def _translated(error: BaseException) -> BaseException:
     if not isinstance(error, sqlite3.Error):
         return error
     translated = refusal(error)

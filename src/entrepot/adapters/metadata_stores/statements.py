@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
     Insert,
     ScalarSelect,
@@ -106,7 +107,7 @@ UNLINK_CONTENT = (
 # Blob links
 
 FIND_BLOB_LINK = (
-    select(content.c.size, blob_link.c.leased_until)
+    select(content.c.size, blob_link.c.leased_until, blob_link.c.references)
     .select_from(
         repository.join(blob_link, blob_link.c.repository_id == repository.c.id).join(
             content, content.c.digest == blob_link.c.digest
@@ -139,29 +140,24 @@ INSERT_BLOB_LINK = (
 )
 
 
-def _the_blob_link(change: Update) -> Update:
-    return change.where(
-        blob_link.c.repository_id == bindparam("repository"),
-        blob_link.c.digest == bindparam("given_digest"),
+def _extend_lease(home: BindParameter[int] | ScalarSelect[int]) -> Update:
+    return (
+        update(blob_link)
+        .where(
+            blob_link.c.repository_id == home,
+            blob_link.c.digest == bindparam("given_digest"),
+        )
+        .values(
+            leased_until=case(
+                (blob_link.c.leased_until < bindparam("lease"), bindparam("lease")),
+                else_=blob_link.c.leased_until,
+            )
+        )
     )
 
 
-EXTEND_BLOB_LINK = _the_blob_link(update(blob_link)).values(
-    leased_until=case(
-        (blob_link.c.leased_until < bindparam("lease"), bindparam("lease")),
-        else_=blob_link.c.leased_until,
-    )
-)
-
-RENEW_BLOB_LINK = (
-    update(blob_link)
-    .where(
-        blob_link.c.repository_id == repository_named(),
-        blob_link.c.digest == bindparam("given_digest"),
-        blob_link.c.leased_until < bindparam("lease"),
-    )
-    .values(leased_until=bindparam("lease"))
-)
+EXTEND_BLOB_LINK = _extend_lease(bindparam("repository"))
+RENEW_BLOB_LINK = _extend_lease(repository_named())
 
 DELETE_UNREFERENCED_BLOB_LINK = delete(blob_link).where(
     blob_link.c.repository_id == repository_named(),
@@ -173,7 +169,7 @@ LIST_BLOB_HOLDERS = (
     select(repository.c.name)
     .select_from(blob_link.join(repository, repository.c.id == blob_link.c.repository_id))
     .where(blob_link.c.digest == bindparam("digest"))
-    .order_by(repository.c.name)
+    .order_by(blob_link.c.repository_id)
     .limit(LIMIT)
 )
 
@@ -185,6 +181,8 @@ _NEEDED_BLOB_LINKS = (
     )
     .order_by(blob_link.c.digest)
 )
+
+LIST_PRESENT_BLOBS = _NEEDED_BLOB_LINKS
 
 HOLD_BLOB_LINKS = _NEEDED_BLOB_LINKS.with_for_update(read=True, key_share=True)
 
@@ -234,9 +232,18 @@ FIND_MANIFEST_BY_TAG = (
     .where(repository.c.name == bindparam("repository"), tag.c.name == bindparam("tag"))
 )
 
+_THESE_MANIFESTS = manifest.c.digest.in_(select(elements("digests").c.value))
+
 LIST_PRESENT_MANIFESTS = select(manifest.c.digest).where(
-    manifest.c.repository_id == bindparam("repository"),
-    manifest.c.digest.in_(select(elements("digests").c.value)),
+    manifest.c.repository_id == bindparam("repository"), _THESE_MANIFESTS
+)
+
+LIST_MANIFESTS = select(*_RECORD).where(
+    manifest.c.repository_id == repository_named(), _THESE_MANIFESTS
+)
+
+LIST_ANNOTATIONS = select(manifest.c.digest, manifest.c.annotations).where(
+    manifest.c.repository_id == repository_named(), _THESE_MANIFESTS
 )
 
 HOLD_MANIFEST = (
@@ -291,7 +298,7 @@ DELETE_MANIFEST_REFERENCES = delete(manifest_reference).where(
 )
 
 LIST_REFERRERS = (
-    select(*_RECORD, manifest.c.annotations)
+    select(*_RECORD)
     .where(
         manifest.c.repository_id == repository_named(),
         manifest.c.subject == bindparam("subject"),

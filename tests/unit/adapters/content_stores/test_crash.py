@@ -93,7 +93,7 @@ async def crash_rounds(root: Path, store: FilesystemContentStore, rounds: int) -
 async def test_content_is_whole_whenever_its_process_was_killed(
     root: Path, store: FilesystemContentStore
 ) -> None:
-    await crash_rounds(root, store, 4)
+    await crash_rounds(root, store, 2)
 
 
 @pytest.mark.slow

@@ -5,7 +5,10 @@ shown by changing them on the disk: only a store that does not look can be taken
 """
 
 import asyncio
+import errno
+import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -213,3 +216,96 @@ async def test_content_never_changes_by_an_append_that_comes_too_late(
     else:
         with pytest.raises(BlobUnknown):
             await store.size(digest)
+
+
+# Collecting garbage
+
+OLD = 1_000_000_000.0
+
+
+def age(root: Path, digest: Digest) -> Path:
+    """Make content one that nobody has used for years."""
+    path = root / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
+    os.utime(path, (OLD, OLD))
+    return path
+
+
+async def test_what_comes_again_while_it_is_collected_is_there_afterwards(
+    root: Path,
+    store: FilesystemContentStore,
+    other: FilesystemContentStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A push between the look at the last use and the removal would rely on what is going."""
+    digest = Digest.of(FIRST)
+    await store.put(digest, FIRST)
+    path, unlink = age(root, digest), os.unlink
+    pushing = Thread(target=other._put, args=(digest, FIRST))
+
+    def late(doomed: str) -> None:
+        if doomed == str(path):
+            pushing.start()
+            pushing.join(0.3)  # it ends within milliseconds, unless it waits for us
+        unlink(doomed)
+
+    monkeypatch.setattr(os, "unlink", late)
+    assert await store.delete(digest, unused_since=OLD + 1)
+    await asyncio.to_thread(pushing.join)
+    assert await other.size(digest) == len(FIRST)
+
+
+async def test_a_commit_is_a_use_however_long_ago_the_bytes_came(
+    root: Path, store: FilesystemContentStore
+) -> None:
+    await begin(store, FIRST)
+    os.utime(data_file(root), (OLD, OLD))
+    await commit(store, Digest.of(FIRST))
+    assert not await store.delete(Digest.of(FIRST), unused_since=OLD + 1)
+
+
+async def test_a_commit_that_is_withdrawn_takes_its_content_along(
+    store: FilesystemContentStore,
+) -> None:
+    await begin(store, FIRST)
+    ingest = await store.ingest("upload")
+    await ingest.commit(Digest.of(FIRST))
+    await ingest.withdraw()
+    with pytest.raises(BlobUnknown):
+        await store.size(Digest.of(FIRST))
+    await ingest.withdraw()  # there is no more to take back
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+async def test_what_another_push_relies_on_is_not_withdrawn(
+    store: FilesystemContentStore, other: FilesystemContentStore, order: str
+) -> None:
+    digest = Digest.of(FIRST)
+    await begin(store, FIRST)
+    ingest = await store.ingest("upload")
+    if order == "before":
+        await other.put(digest, FIRST)
+    await ingest.commit(digest)
+    if order == "after":
+        await other.put(digest, FIRST)
+    await ingest.withdraw()
+    assert await store.size(digest) == len(FIRST)
+
+
+async def test_content_whose_use_cannot_be_noted_is_replaced(
+    root: Path, store: FilesystemContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its owner may change a file's times; others may still put their own in its place."""
+    digest = Digest.of(FIRST)
+    await store.put(digest, FIRST)
+    path = age(root, digest)
+    former, utime = path.stat().st_ino, os.utime
+
+    def as_stranger(file: int | str, *arguments: object, **named: object) -> None:
+        if isinstance(file, str):
+            raise PermissionError(errno.EPERM, "not the owner")
+        utime(file, *arguments, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "utime", as_stranger)
+    await store.put(digest, FIRST)
+    assert path.stat().st_ino != former
+    assert not await store.delete(digest, unused_since=OLD + 1)

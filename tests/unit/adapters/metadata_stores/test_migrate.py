@@ -65,8 +65,9 @@ class EngineTests:
         assert is_current(empty)
         assert start_migration(empty).communicate()[0] == "\n"
 
-    def test_several_processes_may_start_at_once(self, empty: str) -> None:
-        processes = [start_migration(empty) for _ in range(3)]
+    @pytest.mark.parametrize("count", [2, pytest.param(5, marks=pytest.mark.slow)])
+    def test_several_processes_may_start_at_once(self, empty: str, count: int) -> None:
+        processes = [start_migration(empty) for _ in range(count)]
         for process in processes:
             output = process.communicate()[0]
             assert process.returncode == 0, output
@@ -120,32 +121,36 @@ class TestSqlite(EngineTests):
 @pytest.mark.real
 class TestPostgresql(EngineTests):
     @pytest.fixture
-    def empty(self, server: PostgresqlServer) -> str:
-        return server.url(server.create_database())
+    def empty(self, postgresql: PostgresqlServer) -> str:
+        return postgresql.url(postgresql.create_database())
 
     def set_revision(self, url: str, revision: str) -> None:
         with psycopg.connect(url) as connection:
             connection.execute("UPDATE alembic_version SET version_num = %s", (revision,))
 
     def test_the_upgrade_gives_exactly_the_schema(
-        self, server: PostgresqlServer, empty: str
+        self, postgresql: PostgresqlServer, empty: str
     ) -> None:
         migrate(empty)
-        created = server.url(server.create_database())
+        created = postgresql.url(postgresql.create_database())
         metadata.create_all(self.engine(created))
         assert differences(self.engine(empty)) == []
         with psycopg.connect(empty) as connection:
             connection.execute("DROP TABLE alembic_version")
-        assert self.schema(server, empty) == self.schema(server, created)
+        assert self.schema(postgresql, empty) == self.schema(postgresql, created)
 
     def engine(self, url: str) -> Engine:
         connect: Callable[[], psycopg.Connection] = lambda: psycopg.connect(url)  # noqa: E731
         return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
 
-    def schema(self, server: PostgresqlServer, url: str) -> str:
-        dump = [server.programs / "pg_dump", "--schema-only", url]
+    def schema(self, postgresql: PostgresqlServer, url: str) -> str:
+        dump = [postgresql.programs / "pg_dump", "--schema-only", url]
         text = subprocess.run(dump, capture_output=True, text=True, check=True).stdout
         return re.sub(r"(?m)^\\(un)?restrict .*$", "", text)  # a new password in each dump
+
+    def test_the_reason_why_a_server_refuses_is_told(self, postgresql: PostgresqlServer) -> None:
+        with pytest.raises(Unavailable, match=r'database "nothing" does not exist'):
+            migrate(postgresql.url("nothing"))
 
     def test_a_server_that_is_not_there_is_unavailable(self) -> None:
         with pytest.raises(Unavailable, match="does not answer"):

@@ -19,7 +19,6 @@ STATEMENTS: Final = {
     name: value for name, value in vars(sql).items() if isinstance(value, Statement)
 }
 WITHOUT_INDEX: Final = {"FIND_VERSION"}  # one row
-SORTING: Final = {"LIST_BLOB_HOLDERS"}  # by name, which the links do not know
 
 GARBAGE: Final = {
     "links": """
@@ -49,8 +48,8 @@ def test_the_texts_are_compiled_from_the_statements() -> None:
 
 class TestSqlite:
     @pytest.fixture
-    def connection(self, migrated_file: Path) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(migrated_file)) as connection:
+    def connection(self, migrated_sqlite: Path) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(migrated_sqlite)) as connection:
             yield connection
 
     def plan(self, connection: sqlite3.Connection, text: str) -> list[str]:
@@ -65,7 +64,7 @@ class TestSqlite:
                 assert step == "SCAN event"  # in the order of its rows, up to the limit
             elif step != "SCAN given VIRTUAL TABLE INDEX 1:":
                 assert not step.startswith("SCAN")
-            assert "TEMP B-TREE" not in step or name in SORTING
+            assert "TEMP B-TREE" not in step
 
     @pytest.mark.parametrize("name", GARBAGE)
     def test_garbage_is_found_by_an_index(self, connection: sqlite3.Connection, name: str) -> None:
@@ -86,9 +85,9 @@ class TestPostgresql:
 
     @pytest.fixture
     def connection(
-        self, server: PostgresqlServer, migrated_database: str
+        self, postgresql: PostgresqlServer, migrated_postgresql: str
     ) -> Iterator[psycopg.Connection]:
-        with closing(psycopg.connect(server.url(migrated_database))) as connection:
+        with closing(psycopg.connect(postgresql.url(migrated_postgresql))) as connection:
             # A small table is read whole, whatever indexes it has, unless that is forbidden.
             connection.execute("SET enable_seqscan = off")
             yield connection

@@ -1,16 +1,18 @@
 """The writer's thread: one commit for all who wait, each transaction whole or not at all."""
 
 import asyncio
+import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import IO, Any, Final
 
 import pytest
 
+from entrepot.adapters.metadata_stores import sqlite_writer
 from entrepot.adapters.metadata_stores.database import Statement, Transaction
 from entrepot.adapters.metadata_stores.sqlite_writer import SqliteWriter
 from entrepot.oci.errors import Denied, StoreFull, Unavailable
@@ -40,12 +42,23 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+class Balky(sqlite3.Connection):
+    """A connection that can be made to fail a rollback."""
+
+    stuck = False
+
+    def execute(self, text: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if self.stuck and text == "ROLLBACK":
+            raise sqlite3.OperationalError("disk I/O error")
+        return super().execute(text, parameters)
+
+
 class Writing:
     """A writer with its connection in view: what it runs, and how long it waits."""
 
     def __init__(self, path: Path) -> None:
-        self.connection = sqlite3.connect(
-            path, timeout=0.05, isolation_level=None, check_same_thread=False
+        self.connection: Balky = sqlite3.connect(
+            path, timeout=0.05, isolation_level=None, check_same_thread=False, factory=Balky
         )
         self.statements: list[str] = []
         self.connection.set_trace_callback(self.statements.append)
@@ -167,3 +180,53 @@ def test_a_lock_held_for_too_long_is_unavailable(writing: Writing, path: Path) -
             writing.run("blocked")
         other.execute("ROLLBACK")
     assert writing.run("free") == "free"
+
+
+def test_a_lock_that_cannot_be_taken_is_unavailable_until_it_can(
+    writing: Writing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_file: IO[bytes], _operation: int) -> None:
+        raise OSError("no locks available")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        with pytest.raises(Unavailable, match="no locks available"):
+            writing.run("refused")
+    assert writing.run("later") == "later"
+    assert writing.words() == ["later"]
+
+
+def test_a_rollback_that_fails_is_made_up_for(writing: Writing, path: Path) -> None:
+    async def give_up(tx: Transaction) -> None:
+        await add(tx, "undone")
+        raise SystemExit
+
+    writing.connection.stuck = True
+    assert isinstance(writing.writer.submit(give_up).exception(SECONDS), SystemExit)
+    with pytest.raises(Unavailable, match="disk I/O error"):
+        writing.run("refused")
+    writing.connection.stuck = False
+    assert writing.run("later") == "later"
+    assert writing.words() == ["later"]
+
+
+def test_a_file_that_left_wal_mode_is_put_back(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    SqliteWriter.open(path, durable=True).end().result(SECONDS)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_file_that_cannot_be_put_into_wal_mode_is_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "PATIENCE", 0.05)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM word").fetchall()
+        with pytest.raises(Unavailable, match=r"words\.db cannot be put into WAL mode"):
+            SqliteWriter.open(path, durable=True)
+        other.execute("COMMIT")
+    SqliteWriter.open(path, durable=True).end().result(SECONDS)

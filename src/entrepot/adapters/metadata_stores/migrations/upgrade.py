@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from entrepot.adapters.metadata_stores.location import sqlite_path
+from entrepot.adapters.metadata_stores.postgresql_connect import connect
 from entrepot.oci.errors import Unavailable
 
 PATIENCE: Final = 60.0
@@ -70,6 +71,4 @@ def _sqlite(path: Path) -> Engine:
 
 
 def _postgresql(url: str) -> Engine:
-    return create_engine(
-        "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool
-    )
+    return create_engine("postgresql+psycopg://", creator=lambda: connect(url), poolclass=NullPool)

@@ -71,7 +71,6 @@ def create_manifests() -> None:
             ["repository_id"], ["repository.id"], name="manifest_repository_id_fk"
         ),
         sa.ForeignKeyConstraint(["digest"], ["content.digest"], name="manifest_digest_fk"),
-        sqlite_with_rowid=False,
     )
     op.create_index("manifest_holders", "manifest", ["digest"])
     create_partial_index(
