@@ -1,6 +1,10 @@
-"""A pytest plugin: metadata databases, made once per run and copied for each test."""
+"""A pytest plugin: metadata databases, made once per process and copied for each test."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,8 +28,16 @@ def migrated_postgresql(postgresql: PostgresqlServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated_sqlite() -> Path:
     """A file to look at and to copy, not to write to."""
-    path = tmp_path_factory.mktemp("sqlite") / "metadata.db"
+    return migrated_file()
+
+
+@cache
+def migrated_file() -> Path:
+    """Return a file with the schema, which is gone when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="entrepot-schema-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "metadata.db"
     migrate(f"sqlite:///{path}")
     return path

@@ -1,6 +1,7 @@
 """A running `entrepot serve`: a real process on a free loopback port, with a data directory."""
 
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -13,6 +14,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
 
+from tests.databases import migrated_file
 from tests.http_client import Client
 
 START_SECONDS: Final = 30
@@ -25,7 +27,8 @@ class RunningServer:
 
     `settings` maps `section.key` to text, as the environment would give it; `config` is TOML;
     `listen` are addresses beside the TCP one. With `tls` the server is one whose certificate
-    that context trusts.
+    that context trusts. Unless `data` names its folder, its database has the schema already:
+    a server that has to make it takes four times as long to start.
     After `stop` or `kill`, `start` serves the same data on the same address again.
     """
 
@@ -43,7 +46,7 @@ class RunningServer:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data = data or folder / "data"
-        self.host = f"127.0.0.1:{_free_port()}"
+        self.host = f"127.0.0.1:{free_port()}"
         self.url = f"{'https' if tls else 'http'}://{self.host}"
         self._tls = tls
         self._log = folder / "server.log"
@@ -62,6 +65,9 @@ class RunningServer:
             for name, value in (settings or {}).items()
         }
         self._process: subprocess.Popen[bytes] | None = None
+        if data is None and not self.data.exists():
+            self.data.mkdir()
+            shutil.copy(migrated_file(), self.data)
         self.start()
 
     def start(self) -> None:
@@ -151,6 +157,6 @@ class RunningServer:
             connection.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

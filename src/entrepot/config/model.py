@@ -203,7 +203,9 @@ class MetadataSettings:
     url: DatabaseURL = setting(
         DATABASE_URL,
         "",
-        "The database. Empty means the SQLite file `metadata.db` inside `storage.path`.",
+        "The database. Empty means the SQLite file `metadata.db` inside `storage.path`. On "
+        "PostgreSQL each worker opens up to 8 connections; `max_connections` there must "
+        "allow them.",
     )
 
 

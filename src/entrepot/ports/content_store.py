@@ -122,6 +122,15 @@ class ContentStore(Protocol):
 
 
 @runtime_checkable
+class CanPing(Protocol):
+    """A store that can tell whether it works."""
+
+    async def ping(self) -> None:
+        """Return if content can be read and stored. Raise Unavailable if not."""
+        ...
+
+
+@runtime_checkable
 class CanEnumerate(Protocol):
     """A store whose content and ingests can be listed, for scrubbing and housekeeping."""
 

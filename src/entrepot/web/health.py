@@ -5,6 +5,7 @@ import json
 from typing import Final
 
 from entrepot.oci.errors import RegistryError
+from entrepot.ports.content_store import CanPing
 from entrepot.ports.delivery import Inline
 from entrepot.services.registry import Registry
 from entrepot.web.message import Response
@@ -27,10 +28,12 @@ async def ready(registry: Registry, *, stopping: bool) -> Response:
     try:
         async with asyncio.timeout(PATIENCE):
             await registry.metadata.ping()
+            if isinstance(registry.content, CanPing):
+                await registry.content.ping()
     except TimeoutError:
-        return _status(503, {"status": "unhealthy", "metadata": "the database does not answer"})
+        return _status(503, {"status": "unhealthy", "cause": "the database does not answer"})
     except RegistryError as error:
-        return _status(503, {"status": "unhealthy", "metadata": error.message})
+        return _status(503, {"status": "unhealthy", "cause": error.message})
     return _status(200, {"status": "healthy"})
 
 

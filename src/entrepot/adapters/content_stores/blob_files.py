@@ -29,14 +29,14 @@ class BlobFiles:
 
     def __init__(self, root: str, *, durable: bool) -> None:
         """Make the directories. Raise Unavailable if that is not possible."""
-        self._root = f"{root}/blobs"
+        self.root = f"{root}/blobs"
         self.durable = durable
         self._synced: set[str] = set()
         with disk_errors():
             for algorithm in HEX_LENGTH:
-                os.makedirs(f"{self._root}/{algorithm}", exist_ok=True)
+                os.makedirs(f"{self.root}/{algorithm}", exist_ok=True)
             if durable:
-                sync_directory(self._root)
+                sync_directory(self.root)
                 sync_directory(root)
 
     def path(self, digest: Digest) -> str:
@@ -44,7 +44,7 @@ class BlobFiles:
         # Digest is verified by its parser; a path is worth checking twice.
         if digest.algorithm not in HEX_LENGTH or not digest.hex.isalnum():
             raise DigestInvalid("that is no digest; build digests with Digest.parse")
-        return f"{self._root}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+        return f"{self.root}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
 
     def size(self, digest: Digest) -> int:
         """Return the content's size in bytes. Raise BlobUnknown."""
@@ -147,7 +147,7 @@ class BlobFiles:
             return [
                 (algorithm, entry.path)
                 for algorithm in HEX_LENGTH
-                for entry in os.scandir(f"{self._root}/{algorithm}")
+                for entry in os.scandir(f"{self.root}/{algorithm}")
                 if entry.is_dir()
             ]
 

@@ -23,7 +23,13 @@ from entrepot.adapters.content_stores.running_hash import RunningHashes
 from entrepot.adapters.content_stores.small_content import SmallContent
 from entrepot.adapters.content_stores.threads import Threads
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import BlobUploadUnknown, DigestInvalid, RegistryError, SizeInvalid
+from entrepot.oci.errors import (
+    BlobUploadUnknown,
+    DigestInvalid,
+    RegistryError,
+    SizeInvalid,
+    Unavailable,
+)
 from entrepot.ports.delivery import Delivery, File, Inline
 
 SMALL: Final = 64 << 10
@@ -63,6 +69,12 @@ class FilesystemContentStore:
     async def close(self) -> None:
         """End the threads; what they have begun is finished first."""
         await self._threads.close()
+
+    async def ping(self) -> None:
+        """Return if the directories are there and may be written to. Raise Unavailable."""
+        for directory in (self._ingests, self._blobs.root):
+            if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+                raise Unavailable("the content store's directories are gone or not writable")
 
     async def size(self, digest: Digest) -> int:
         return self._blobs.size(digest)
