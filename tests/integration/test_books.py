@@ -94,6 +94,7 @@ def test_metrics_have_the_names_that_dashboards_know(server: RunningServer, clie
     assert total(samples, "registry_http_response_size_bytes_sum", handler="blob") >= 5000
 
 
+@pytest.mark.slow
 def test_a_request_is_in_flight_until_it_has_ended(start_server: StartServer) -> None:
     server = start_server(workers=2)
     with server.client() as client, Wire.to(server) as wire:
@@ -110,6 +111,7 @@ def test_a_request_is_in_flight_until_it_has_ended(start_server: StartServer) ->
         wait_until(lambda: flying() == 0)
 
 
+@pytest.mark.slow
 def test_counters_do_not_fall_when_a_worker_dies(start_server: StartServer) -> None:
     server = start_server(workers=2)
     for _ in range(30):
@@ -206,6 +208,7 @@ def test_secrets_never_reach_the_log(start_server: StartServer) -> None:
     assert SECRET not in server.log()
 
 
+@pytest.mark.slow
 def test_lines_of_several_workers_do_not_mix(start_server: StartServer) -> None:
     server = start_server(workers=3)
     agent = "a" * 250
@@ -230,6 +233,7 @@ def test_what_never_became_a_request_is_logged_with_its_client(
     assert line["client"] == "127.0.0.1"
 
 
+@pytest.mark.slow
 def test_the_access_log_can_be_switched_off(start_server: StartServer) -> None:
     server = start_server(settings={"server.access_log": "false"})
     with server.client() as client:

@@ -176,6 +176,7 @@ def test_an_upload_goes_on_after_every_crash(start_server: StartServer, algorith
         assert repository.get_blob(blob.digest).body == blob.content
 
 
+@pytest.mark.slow
 def test_what_was_begun_and_not_ended_is_not_content(start_server: StartServer) -> None:
     """A manifest cannot rest on an upload that has all its bytes and was never closed."""
     server = start_server()

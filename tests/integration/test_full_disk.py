@@ -121,6 +121,7 @@ def test_a_chunk(
     assert_writable(repository, "after")
 
 
+@pytest.mark.slow
 def test_a_chunk_goes_on_when_there_is_space(
     disk: SmallDisk, repository: Repository, stored: Content
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_chunk_goes_on_when_there_is_space(
     assert_readable(repository, stored)
 
 
+@pytest.mark.slow
 def test_the_last_bytes(
     server: RunningServer, disk: SmallDisk, repository: Repository, stored: Content
 ) -> None:
@@ -151,6 +153,7 @@ def test_the_last_bytes(
     assert_readable(repository, stored)
 
 
+@pytest.mark.slow
 def test_many_clients_at_once(
     server: RunningServer, disk: SmallDisk, repository: Repository, stored: Content
 ) -> None:
@@ -201,6 +204,7 @@ def test_no_space_for_anything(
     assert_writable(repository, "after")
 
 
+@pytest.mark.slow
 def test_no_space_when_the_last_byte_is_there(
     server: RunningServer, disk: SmallDisk, repository: Repository, stored: Content
 ) -> None:
@@ -221,6 +225,7 @@ def test_no_space_when_the_last_byte_is_there(
     assert not ingests(server)
 
 
+@pytest.mark.slow
 def test_reading_goes_on_where_it_would_renew_a_lease(
     disk: SmallDisk,
     server: RunningServer,
@@ -237,6 +242,7 @@ def test_reading_goes_on_where_it_would_renew_a_lease(
         assert_readable(Repository(client, "tests/full"), stored)
 
 
+@pytest.mark.slow
 def test_deletes_free_what_they_can(
     disk: SmallDisk, repository: Repository, stored: Content
 ) -> None:
@@ -249,6 +255,7 @@ def test_deletes_free_what_they_can(
     assert repository.get_manifest(stored.digest).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orderly", [True, False], ids=["stopped", "killed"])
 def test_a_start_without_space_serves_or_says_why(
     disk: SmallDisk, server: RunningServer, repository: Repository, stored: Content, orderly: bool

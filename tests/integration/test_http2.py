@@ -136,6 +136,7 @@ def test_clients_that_leave_or_reset_cost_nothing(server: RunningServer, large: 
         assert digest_of(client.request("GET", blob_path(large)).body) == large.digest
 
 
+@pytest.mark.slow
 def test_prior_knowledge_can_be_switched_off(start_server: StartServer) -> None:
     server = start_server(settings={"server.http2": "false"})
     with Wire.to(server) as wire:

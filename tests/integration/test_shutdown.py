@@ -98,6 +98,7 @@ def test_transfers_under_way_are_finished(
         assert Repository(client, "tests/stop").get_blob(fresh.digest).body == fresh.content
 
 
+@pytest.mark.slow
 @workers
 def test_transfers_beyond_the_limit_are_cut(start_server: StartServer, workers: int) -> None:
     server = start_server(workers=workers, settings={"server.shutdown_timeout": "1s"})
@@ -115,6 +116,7 @@ def test_transfers_beyond_the_limit_are_cut(start_server: StartServer, workers: 
         assert repository.get_blob(stored.digest).body == stored.content
 
 
+@pytest.mark.slow
 def test_a_second_signal_changes_nothing(start_server: StartServer) -> None:
     server = start_server(workers=2)
     stored = push(server)
@@ -126,6 +128,7 @@ def test_a_second_signal_changes_nothing(start_server: StartServer) -> None:
         assert exit_code(server, 10) == 0
 
 
+@pytest.mark.slow
 @workers
 def test_a_signal_to_the_whole_group_is_orderly(start_server: StartServer, workers: int) -> None:
     """A terminal's Ctrl-C and some service managers signal every process."""
@@ -169,6 +172,7 @@ def test_idle_connections_do_not_delay_the_end(start_server: StartServer, worker
         assert http2.goodbye is not None
 
 
+@pytest.mark.slow
 def test_a_request_that_has_only_begun_does_not_delay_the_end(start_server: StartServer) -> None:
     server = start_server()
     with Wire.to(server) as wire:
@@ -178,6 +182,7 @@ def test_a_request_that_has_only_begun_does_not_delay_the_end(start_server: Star
         assert_stops(server, within=3)
 
 
+@pytest.mark.slow
 @workers
 def test_a_stopping_server_says_goodbye_on_kept_connections(
     start_server: StartServer, workers: int
@@ -228,6 +233,7 @@ def test_an_address_that_cannot_be(tmp_path: Path, address: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @workers
 def test_a_unix_socket_is_served_and_removed(
     start_server: StartServer, tmp_path: Path, workers: int
@@ -255,6 +261,7 @@ def test_a_unix_socket_that_a_crash_left_is_replaced(
         assert wire.get("/v2/").status == 200
 
 
+@pytest.mark.slow
 def test_a_unix_socket_in_use_is_not_taken_away(start_server: StartServer, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     start_server(listen=[f"unix:{path}"])

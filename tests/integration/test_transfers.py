@@ -189,6 +189,7 @@ def _slow_connection(server: RunningServer) -> socket.socket:
     return sock
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "endless",
     [

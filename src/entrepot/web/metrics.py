@@ -81,6 +81,7 @@ class Metrics:
     """
 
     def __init__(self, directory: Path, slot: int) -> None:
+        self._directory = directory
         self._all = _AllWorkers(directory)
         self._counters = _open(_path(directory, "counter", slot))
         self._histograms = _open(_path(directory, "histogram", slot))
@@ -133,8 +134,13 @@ class Metrics:
         return generate_latest(self._all)
 
     async def scrape(self) -> bytes:
-        """Do what `render` does, merging the workers' files in a thread: with many series
-        that takes tens of milliseconds."""
+        """Return what `render` does, complete for every request that ended before the call.
+
+        Other workers flush within FLUSH_INTERVAL, so that long is waited for them. The files
+        are merged in a thread: with many series that takes tens of milliseconds.
+        """
+        if len(list(self._directory.glob("counter_*.db"))) > 1:
+            await asyncio.sleep(FLUSH_INTERVAL * 1.2)
         self.flush()
         return await asyncio.to_thread(generate_latest, self._all)
 
