@@ -58,7 +58,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.mark.real("sh", "curl")
 @pytest.mark.parametrize(
-    ("section", "script"), [pytest.param(*one, id=f"{one[0]}") for one in scripts()]
+    ("section", "script"),
+    [
+        pytest.param(*one, id=one[0], marks=[pytest.mark.slow] * ("entrepot serve" in one[1]))
+        for one in scripts()
+    ],
 )
 def test_commands_work_as_documented(
     section: str, script: str, port: int, tmp_path: Path, request: pytest.FixtureRequest

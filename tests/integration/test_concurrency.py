@@ -154,7 +154,7 @@ def test_pushes_and_pulls_on_postgresql(start_server: StartServer, database: str
     crowd = Crowd(server, seed=1)
     crowd.work(80)
     assert_nothing_lost(server, crowd)
-    assert not list(server.data.glob("*.db"))
+    assert not list(server.data.glob("metadata.db-*")), "SQLite was opened"
     server.stop()
     server.start()
     assert_nothing_lost(server, crowd)

@@ -85,7 +85,13 @@ def ingests(server: RunningServer) -> list[Path]:
 # ── a blob that does not fit ─────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "chunked"])
+@pytest.mark.parametrize(
+    "chunked",
+    [
+        pytest.param(False, id="with a length"),
+        pytest.param(True, id="chunked", marks=pytest.mark.slow),
+    ],
+)
 def test_a_blob_in_one_request(
     server: RunningServer, disk: SmallDisk, repository: Repository, stored: Content, chunked: bool
 ) -> None:
@@ -283,6 +289,7 @@ def test_a_start_without_space_serves_or_says_why(
 # ── no more files ────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_no_more_files(tmp_path: Path, start_server: StartServer) -> None:
     """A file system may run out of inodes with all its bytes free; at whichever step that is."""
     with mounted(tmp_path / "disk", SIZE, inodes=400) as disk:

@@ -382,6 +382,7 @@ def test_a_header_that_does_not_come_is_408(impatient: RunningServer) -> None:
         assert wire.rest() == b""
 
 
+@pytest.mark.slow
 def test_a_connection_that_says_nothing_is_closed(impatient: RunningServer) -> None:
     with Wire.to(impatient) as wire:
         assert wire.rest() == b""

