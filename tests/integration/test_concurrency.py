@@ -161,6 +161,28 @@ def test_pushes_and_pulls_on_postgresql(start_server: StartServer, database: str
     assert_no_5xx(server)
 
 
+@pytest.mark.slow
+def test_two_servers_share_a_data_directory(start_server: StartServer) -> None:
+    """An upload begun at one goes on at the other, and what one stores the other serves."""
+    first = start_server(workers=2)
+    second = start_server(workers=2, data=first.data)
+    with first.client() as here, second.client() as there:
+        mine, yours = Repository(here, "many/shared"), Repository(there, "many/shared")
+        for number in range(10):
+            blob = random_blob(90_000, media_type=OCI_CONFIG)
+            location = mine.start_upload()
+            for start in range(0, 90_000, 30_000):
+                repository = (mine, yours)[(number + start // 30_000) % 2]
+                repository.put_chunk(location, blob.content[start : start + 30_000], start)
+            assert yours.close_upload(location, blob.digest).status == 201
+            body = manifest(blob.descriptor(), [])
+            assert mine.put_manifest(body, f"tag-{number}").status == 201
+            assert yours.get_manifest(f"tag-{number}").body == body.content
+            assert mine.get_blob(blob.digest).body == blob.content
+            assert yours.delete_manifest(f"tag-{number}").status == 202
+            assert mine.head_manifest(f"tag-{number}").status == 404
+
+
 # ── the same thing at once ───────────────────────────────────────────────────────────────────
 
 

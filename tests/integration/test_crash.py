@@ -1,9 +1,12 @@
 """`kill -9` at any moment: what was acknowledged is there, what was not verified is nowhere."""
 
+import os
 import random
+import subprocess
 import threading
 import time
 from functools import partial
+from pathlib import Path
 from signal import SIGKILL
 
 import pytest
@@ -194,7 +197,36 @@ def test_what_was_begun_and_not_ended_is_not_content(start_server: StartServer) 
         assert repository.close_upload(location, blob.digest).status == 201
 
 
-# ── start ────────────────────────────────────────────────────────────────────────────────────
+# ── parents and starts ───────────────────────────────────────────────────────────────────────
+
+
+def test_workers_end_with_their_parent(start_server: StartServer) -> None:
+    """None is left behind that serves on, holds the port and knows no end."""
+    server = start_server(workers=3)
+    workers = server.workers
+    server.signal(server.process.pid, SIGKILL)
+    server.process.wait(10)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    server.kill()
+    restart(server)
+
+
+@pytest.mark.slow
+def test_killed_while_it_starts_for_the_first_time(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    """Its database is half made, or not at all; the next start does what is left to do."""
+    dice = random.Random(1)
+    for number in range(5):
+        data = tmp_path / f"data-{number}"
+        command = [RunningServer.program(), "serve", "--data", str(data), "--listen", "127.0.0.1:0"]
+        with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as first:
+            time.sleep(dice.uniform(0.1, 1.5))  # the random point
+            os.killpg(first.pid, SIGKILL)
+        server = start_server(data=data)
+        with server.client() as client:
+            assert Repository(client, "crash/first").push(random_blob()).status == 201
+        assert server.stop() == 0
 
 
 def test_a_start_looks_at_no_content(start_server: StartServer) -> None:
