@@ -1,6 +1,7 @@
 """HTTP/2 frame by frame: floods, stalls, bombs and nonsense. The server ends what it must and
 serves everyone else."""
 
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -148,7 +149,7 @@ def test_floods_whose_answers_nobody_reads(start_server: StartServer, one: bytes
     """The server takes no more than it can answer: what is to be answered does not pile up."""
     server = start_server()
     before = own_memory(server.workers)
-    with Wire.to(server) as wire:
+    with narrow_wire(server) as wire:
         wire.send(START)
         assert send_while_it_is_taken(wire, one * (MIB // len(one))) < LOTS
         assert own_memory(server.workers) - before < 16 * MIB
@@ -172,6 +173,15 @@ def test_floods_that_call_for_no_answer(server: RunningServer, one: bytes) -> No
             assert other.get("/v2/").status == 200
 
 
+def narrow_wire(server: RunningServer) -> Wire:
+    """Connect with little room for what the server sends, so that it soon has to wait."""
+    host, _, port = server.host.partition(":")
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    sock.connect((host, int(port)))
+    return Wire(sock)
+
+
 def send_while_it_is_taken(wire: Wire, data: bytes) -> int:
     """Send again and again, until nothing is taken for two seconds, the connection is cut, or
     `LOTS` were sent; return how many bytes were."""
@@ -185,7 +195,7 @@ def send_while_it_is_taken(wire: Wire, data: bytes) -> int:
 
 def test_a_connection_whose_answers_nobody_reads_is_cut(server: RunningServer) -> None:
     before = open_files(server.workers)
-    with Wire.to(server) as wire:
+    with narrow_wire(server) as wire:
         wire.send(START)
         send_while_it_is_taken(wire, frame(PING, 0, 0, bytes(8)) * (MIB // 17))
         wait_until(lambda: open_files(server.workers) <= before)

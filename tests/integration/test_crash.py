@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 PUSHERS = 4
 MOST = 1 << 19
 """Bytes of a layer; enough that many kills come in the middle of one."""
-START_LIMIT = 5.0
+START_LIMIT = 10.0
 """Seconds; what a restart takes on a machine that is busy with other tests."""
 
 
