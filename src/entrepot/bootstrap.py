@@ -24,7 +24,7 @@ import uvloop
 from entrepot import __version__, logs
 from entrepot.adapters.metadata_stores.migrate import is_current, migrate
 from entrepot.adapters.metadata_stores.store import SqlMetadataStore
-from entrepot.config import Settings
+from entrepot.config import ServerSettings, Settings
 from entrepot.oci.errors import RegistryError, Unavailable
 from entrepot.plugins import load
 from entrepot.ports.clock import Clock
@@ -71,11 +71,7 @@ def serve(settings: Settings) -> int:
     logs.configure(settings.log)
     log = logs.get_logger("server")
     workers = settings.server.worker_count(len(os.sched_getaffinity(0)))
-    tls = None
-    if settings.server.tls_certificate and settings.server.tls_key:
-        tls = tls_context(
-            settings.server.tls_certificate, settings.server.tls_key, http2=settings.server.http2
-        )
+    tls = _tls(settings.server)
     _check_storage(settings)
     _migrate_apart(database_url(settings))
     listeners = [listen(address, workers) for address in settings.server.listen]
@@ -179,6 +175,13 @@ class SystemClock:
     def now(self) -> float:
         """Return the time in seconds since the Unix epoch."""
         return time.time()
+
+
+def _tls(server: ServerSettings) -> ssl.SSLContext | None:
+    """Return what HTTPS needs, None where plain HTTP is served. Raise CertificateError."""
+    if server.tls_certificate is None or server.tls_key is None:
+        return None
+    return tls_context(server.tls_certificate, server.tls_key, http2=server.http2)
 
 
 def _check_storage(settings: Settings) -> None:

@@ -8,8 +8,8 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable
-from typing import Protocol
 
+from entrepot.logs import AccessLog
 from entrepot.oci.errors import RegistryError
 from entrepot.ports.delivery import Inline
 from entrepot.protocol import routes
@@ -19,24 +19,6 @@ from entrepot.web.message import BodyIncomplete, Request, Response
 from entrepot.web.metrics import CONTENT_TYPE, Metrics
 from entrepot.web.v2 import errors
 from entrepot.web.v2.api import NAMES, Api
-
-
-class AccessLog(Protocol):
-    """Where one line per request goes."""
-
-    def write(
-        self,
-        at: float,
-        request: str,
-        client: str,
-        method: str,
-        path: str,
-        query: str,
-        status: int,
-        sent: int,
-        seconds: float,
-        agent: str,
-    ) -> None: ...
 
 
 class WebApplication:
