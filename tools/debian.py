@@ -25,10 +25,12 @@ FOR_TESTS: Final = (
     "fuse-overlayfs",
     "iproute2",
     "iptables",
+    "microsocks",
     "nghttp2-client",
     "podman",
     "postgresql",
     "skopeo",
+    "squid",
     "uidmap",
     "umoci",
     "wrk",
@@ -43,6 +45,7 @@ _UNITS: Final = (
     "podman.service",
     "podman.socket",
     "postgresql.service",
+    "squid.service",
 )
 """What these packages would start where systemd runs."""
 

@@ -19,6 +19,10 @@ EXIT_CODES: Final[Mapping[type[errors.RegistryError], int]] = {
     errors.Unauthorized: 3,
     errors.Denied: 3,
     errors.DigestInvalid: 4,
+    errors.SizeInvalid: 4,
+    errors.ContentInvalid: 4,
+    errors.NameInvalid: 64,
+    errors.TagInvalid: 64,
 }
 """Exit codes of refusals; any other is 1."""
 

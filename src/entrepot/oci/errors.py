@@ -25,8 +25,12 @@ words (an HTTP status in `web/v2/errors.py`, an exit code in `cli/`); nothing el
     ├── Denied                  DENIED
     ├── Unsupported             UNSUPPORTED
     ├── TooManyRequests         TOOMANYREQUESTS
-    └── Unavailable             UNAVAILABLE
-        └── StoreFull               the disk or the quota behind the store is exhausted
+    ├── Unavailable             UNAVAILABLE
+    │   ├── StoreFull               the disk or the quota behind the store is exhausted
+    │   ├── ConnectionLost          a remote could not be reached, or broke off; try again
+    │   └── CertificateRefused      a remote's certificate, or ours, is not accepted
+    └── ContentInvalid          CONTENT_INVALID
+            an archive or layer, though whole, is not what it says, or would do harm
 
 Source: distribution-spec, "Error Codes" (code-1 … code-14); codes it lacks are distribution's.
 """
@@ -148,3 +152,18 @@ class Unavailable(RegistryError):
 
 class StoreFull(Unavailable):
     """No space (or quota) is left where content is stored; nothing of the write remains."""
+
+
+class ConnectionLost(Unavailable):
+    """A remote could not be reached, broke off, or stood still; the same may work again."""
+
+
+class CertificateRefused(Unavailable):
+    """TLS was not agreed on: a certificate is unknown, expired or for another name."""
+
+
+class ContentInvalid(RegistryError):
+    """An archive, layout or layer that is whole but not what it says it is, or that would
+    write outside its place."""
+
+    code = "CONTENT_INVALID"

@@ -34,6 +34,9 @@ STATUS: Final[dict[type[errors.RegistryError], int]] = {
     errors.TooManyRequests: 429,
     errors.Unavailable: 503,
     errors.StoreFull: 507,
+    errors.ConnectionLost: 502,
+    errors.CertificateRefused: 502,
+    errors.ContentInvalid: 400,
 }
 
 _CODES: Final = {
