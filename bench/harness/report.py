@@ -81,13 +81,14 @@ def chart(run: Run) -> str:
     return bars(f"{run.results.ours} ÷ {run.peer} (red: target)", entries)
 
 
-def table(results: Results, peers: Sequence[str]) -> str:
+def table(results: Results, peers: Sequence[str], *, verdicts: bool = True) -> str:
     """Return one row per measure: medians with their range, ratios, targets; in Markdown.
 
-    Targets are against the first of `peers`.
+    Targets are against the first of `peers`; without `verdicts` they are left out.
     """
     servers = [results.ours, *peers]
-    header = ["", "unit", *servers, *(f"÷ {peer}" for peer in peers), "target", ""]
+    header = ["", "unit", *servers, *(f"÷ {peer}" for peer in peers)]
+    header += ["target", ""] if verdicts else []
     rows = [header]
     for measure in results.measures:
         ratios = [results.ratio(measure, peer) for peer in peers]
@@ -98,10 +99,10 @@ def table(results: Results, peers: Sequence[str]) -> str:
                 measure.unit,
                 *cells,
                 *(_ratio(ratio) for ratio in ratios),
-                _target(measure),
-                _verdict(measure, ratios[0] if ratios else None),
             ]
         )
+        if verdicts:
+            rows[-1] += [_target(measure), _verdict(measure, ratios[0] if ratios else None)]
     return _aligned(rows)
 
 

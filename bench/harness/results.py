@@ -12,17 +12,22 @@ class Measure:
     """Something that is measured once per round.
 
     `better` says whether more or less of it is better; less is also summed up by the largest
-    value instead of the median, as a peak must be. `target` bounds ours divided by the peer's:
-    from below where more is better, from above where less is.
+    value instead of the median, as a peak must be, unless `peak` is false. `target` bounds ours
+    divided by the peer's: from below where more is better, from above where less is.
     """
 
     name: str
     unit: str
     better: Literal["more", "less"] = "more"
     target: float | None = None
+    peak: bool = True
+
+    @property
+    def is_peak(self) -> bool:
+        return self.peak and self.better == "less"
 
     def summary(self, values: Sequence[float]) -> float:
-        return median(values) if self.better == "more" else max(values)
+        return max(values) if self.is_peak else median(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +63,15 @@ class Results:
     def ratio(self, measure: Measure, peer: str) -> Ratio | None:
         """Return ours / the peer's, None where either is missing.
 
-        Where more is better it is the median of the rounds' own ratios: what slows the machine
-        for a while slows both sides of a round.
+        But for peaks it is the median of the rounds' own ratios: what slows the machine for a
+        while slows both sides of a round.
         """
         ours, theirs = self.values(measure, self.ours), self.values(measure, peer)
         if not ours or not theirs:
             return None
         rounds = [mine / other for mine, other in zip(ours, theirs, strict=True)]
         value = median(rounds)
-        if measure.better == "less":
+        if measure.is_peak:
             value = measure.summary(ours) / measure.summary(theirs)
         return Ratio(value, min(rounds), max(rounds))
 
