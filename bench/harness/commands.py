@@ -1,6 +1,7 @@
 """The clients that are compared, as command lines, and what one run of such a line costs."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from tools.environment import PROGRAMS
 
 OURS: Final = "entrepot"
 LIMIT_SECONDS: Final = 300
+_POLL_SECONDS: Final = 0.004
+_HIGH_WATER: Final = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 
 Words = Callable[[str, str], list[str]]
 """Makes the arguments of a program from a source and a destination."""
@@ -35,8 +38,8 @@ class ClientProgram:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a whole process took, its children included: seconds of time and of CPU, and the
-    most bytes that were resident."""
+    """What a whole process took: seconds of time and of CPU, and the most bytes that were
+    resident."""
 
     wall: float
     cpu: float
@@ -73,20 +76,32 @@ def run(program: ClientProgram, words: Sequence[str], home: Path) -> Cost:
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+        memory = 0
         while True:
-            # wait4 tells what the kernel has counted; polling it costs the client nothing.
             pid, status, used = os.wait4(process.pid, os.WNOHANG)
             wall = time.monotonic() - begun
             if pid:
                 break
+            memory = max(memory, _high_water(process.pid))
             if wall > LIMIT_SECONDS:
                 process.kill()
-            time.sleep(0.001)
+            time.sleep(_POLL_SECONDS)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             output.seek(0)
             raise MeasurementFailed(f"{program.name} {' '.join(words)}: {output.read()[-2000:]}")
-    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+    return Cost(wall, used.ru_utime + used.ru_stime, memory)
+
+
+def _high_water(pid: int) -> int:
+    """Return the most memory that a process had resident so far, in bytes.
+
+    Not `ru_maxrss`: that begins with the memory of the process that forked it.
+    """
+    try:
+        return int(_HIGH_WATER.findall(Path(f"/proc/{pid}/status").read_text())[0]) * 1024
+    except (OSError, IndexError):
+        return 0  # it has just ended
 
 
 def _regctl(source: str, target: str) -> list[str]:
