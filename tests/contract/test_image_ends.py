@@ -1,0 +1,28 @@
+"""Every End keeps the contract of `entrepot.ports.image_end`."""
+
+import pytest
+
+from entrepot.oci.digest import Digest
+from entrepot.oci.reference import Tag
+from entrepot.testing.image_end_suite import ImageEndSuite
+from entrepot.testing.memory_end import MemoryEnd, MemoryImages
+
+
+class MemoryPlace:
+    def __init__(self) -> None:
+        self.images = MemoryImages()
+
+    async def source(self, reference: Tag | Digest | None = None) -> MemoryEnd:
+        return MemoryEnd(self.images, reference)
+
+    async def target(self) -> MemoryEnd:
+        return MemoryEnd(self.images)
+
+
+class TestMemoryEnd(ImageEndSuite):
+    @pytest.fixture
+    def place(self) -> MemoryPlace:
+        return MemoryPlace()
+
+    async def test_memory_is_constant(self) -> None:  # type: ignore[override]
+        """It is all in memory."""
