@@ -41,6 +41,9 @@ PURE_MODULES = frozenset(
         "typing",
         "unicodedata",
         "urllib.parse",
+        "zlib",
+        "compression",
+        "backports",
     }
 )
 """Parts of the standard library that only compute."""
