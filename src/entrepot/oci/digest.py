@@ -71,6 +71,12 @@ class Hasher:
         """Add a block of bytes."""
         self._hash.update(block)
 
+    def copy(self) -> "Hasher":
+        """Return a hash of the same bytes that goes its own way from here."""
+        twin = Hasher.__new__(Hasher)
+        twin.algorithm, twin._hash = self.algorithm, self._hash.copy()
+        return twin
+
     def digest(self) -> Digest:
         """Return the digest of everything added so far; more may follow."""
         return Digest(self.algorithm, self._hash.hexdigest())

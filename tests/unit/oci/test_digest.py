@@ -57,6 +57,16 @@ def test_a_hasher_tells_the_digest_so_far_and_goes_on() -> None:
     assert hasher.digest() == Digest.of(b"content")
 
 
+def test_a_copied_hasher_goes_its_own_way() -> None:
+    hasher = Hasher("sha512")
+    hasher.update(b"con")
+    twin = hasher.copy()
+    hasher.update(b"cert")
+    twin.update(b"tent")
+    assert hasher.digest() == Digest.of(b"concert", "sha512")
+    assert twin.digest() == Digest.of(b"content", "sha512")
+
+
 @pytest.mark.parametrize("algorithm", ["md5", "", "sha256 ", "blake3", "shake_128"])
 def test_other_algorithms_are_refused(algorithm: str) -> None:
     with pytest.raises(DigestInvalid):

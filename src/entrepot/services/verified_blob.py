@@ -1,0 +1,124 @@
+"""The blob on its way: bytes from a source, hashed while the target handles them."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Final
+
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Hasher
+from entrepot.oci.errors import DigestInvalid, SizeInvalid
+from entrepot.ports.image_end import ImageSource
+from entrepot.services.progress import BlobAdvanced, BlobStarted, Report, Retried
+from entrepot.services.trailing_hash import TrailingHash
+
+_PIECE: Final = 1 << 20
+"""Most bytes that are yielded at a time from content that is in memory."""
+
+
+class VerifiedBlob:
+    """See `ports.image_end.BlobContent`.
+
+    Hashing runs in a thread, a few chunks behind the reader, and goes on over several reads: states
+    of the hash are kept at the ends of chunks. A read that starts between two of them first reads,
+    hashes and drops what is missing: mostly less than a chunk, at most a chunk more than 1/64 of
+    the blob. `read_bytes` is how many bytes the target took in all reads together.
+    """
+
+    def __init__(self, source: ImageSource, descriptor: Descriptor, report: Report) -> None:
+        self.read_bytes = 0
+        self._source = source
+        self._descriptor = descriptor
+        self._report = report
+        self._started = False
+        self._stream: AsyncIterator[bytes] | None = None
+        self._hash = TrailingHash(descriptor.digest.algorithm, descriptor.size)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What is read."""
+        return self._descriptor
+
+    async def read(self, offset: int = 0, prefix: Hasher | None = None) -> AsyncIterator[bytes]:
+        """Yield the bytes from `offset` to the end, and verify the whole. See the port."""
+        size = self._descriptor.size
+        if not 0 <= offset <= size:
+            raise SizeInvalid(
+                f"blob {self._descriptor.digest} has {size} bytes and was asked for from byte "
+                f"{offset} on; remove what is left of it in the target and start again",
+                detail={"size": size, "offset": offset},
+            )
+        start, hasher = await self._state(offset, prefix)
+        self._tell_start(offset)
+        at = start
+        async with aclosing(self._chunks(start)) as chunks:
+            async for chunk in chunks:
+                at += len(chunk)
+                if at > size:
+                    raise self._wrong_size(f"more than {size}")
+                if hasher is not None:
+                    await self._hash.add(hasher, chunk, at)
+                if at <= offset:
+                    continue
+                wanted = chunk if at - len(chunk) >= offset else chunk[offset - at :]
+                yield wanted
+                self.read_bytes += len(wanted)
+                self._report(BlobAdvanced(self._descriptor.digest, len(wanted)))
+        if at != size:
+            raise self._wrong_size(str(at))
+        await self._hash.done()
+        if hasher is not None and hasher.digest() != self._descriptor.digest:
+            self._hash.marks.restart()
+            raise DigestInvalid(
+                f"the bytes of blob {self._descriptor.digest} have the digest {hasher.digest()}; "
+                "the source is damaged or changed them on the way; try again, or copy from "
+                "another place",
+                detail={
+                    "expected": str(self._descriptor.digest),
+                    "received": str(hasher.digest()),
+                },
+            )
+
+    async def _state(self, offset: int, prefix: Hasher | None) -> tuple[int, Hasher | None]:
+        """Return from where on to read, and the hash of all before; None if it is not known."""
+        await self._hash.done()
+        if prefix is not None and prefix.algorithm == self._descriptor.digest.algorithm:
+            self._hash.marks.restart()
+            if offset > 0:
+                self._hash.marks.add(offset, prefix.copy())
+            return offset, prefix
+        # Bytes that no read has passed are known to the target only.
+        return self._hash.marks.before(offset) or (offset, None)
+
+    async def close(self) -> None:
+        """Give back the source's connection or file, also if a target left a read unfinished."""
+        stream, self._stream = self._stream, None
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
+
+    async def _chunks(self, offset: int) -> AsyncGenerator[bytes, None]:
+        """Yield what the descriptor embeds or the source sends, from `offset` on."""
+        if offset == self._descriptor.size:
+            return
+        if self._descriptor.data is not None:
+            for start in range(offset, self._descriptor.size, _PIECE):
+                yield self._descriptor.data[start : start + _PIECE]
+            return
+        self._stream = self._source.blob(self._descriptor, offset)
+        try:
+            async for chunk in self._stream:
+                if chunk:
+                    yield chunk
+        finally:
+            await self.close()
+
+    def _tell_start(self, offset: int) -> None:
+        told = Retried if self._started else BlobStarted
+        self._started = True
+        self._report(told(self._descriptor, offset))
+
+    def _wrong_size(self, received: str) -> SizeInvalid:
+        return SizeInvalid(
+            f"blob {self._descriptor.digest} has {received} bytes at its source, and its manifest "
+            f"says {self._descriptor.size}; the source or the manifest is damaged",
+            detail={"expected": self._descriptor.size, "received": received},
+        )
