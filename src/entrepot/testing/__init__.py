@@ -6,6 +6,9 @@ A driver proves itself by subclassing its port's suite and giving it a fixture:
         @pytest.fixture
         def store(self) -> MyStore: ...
 
+A client proves itself against `MockRegistry`; its faults are in `mock_faults` (answers) and
+`mock_connection_faults` (connections, uploads), its token servers in `mock_tokens`.
+
 Needs pytest and pytest-asyncio.
 """
 
@@ -24,12 +27,21 @@ from entrepot.testing.content_store_suite import (  # noqa: E402 - not before it
 from entrepot.testing.deliveries import collect  # noqa: E402
 from entrepot.testing.memory_content_store import MemoryContentStore  # noqa: E402
 from entrepot.testing.metadata_store_suite import MetadataStoreSuite  # noqa: E402
+from entrepot.testing.mock_exchange import Exchange, HangUp, Record, Reply  # noqa: E402
+from entrepot.testing.mock_images import MockImage  # noqa: E402
+from entrepot.testing.mock_registry import MockRegistry  # noqa: E402
 
 __all__ = [
     "CanEnumerateSuite",
     "ContentStoreSuite",
+    "Exchange",
     "FullContentStoreSuite",
+    "HangUp",
     "MemoryContentStore",
     "MetadataStoreSuite",
+    "MockImage",
+    "MockRegistry",
+    "Record",
+    "Reply",
     "collect",
 ]
