@@ -1,7 +1,10 @@
 """Every End keeps the contract of `entrepot.ports.image_end`."""
 
+from pathlib import Path
+
 import pytest
 
+from entrepot.adapters.ends.layout import LayoutEnd
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import Tag
 from entrepot.testing.image_end_suite import ImageEndSuite
@@ -26,3 +29,20 @@ class TestMemoryEnd(ImageEndSuite):
 
     async def test_memory_is_constant(self) -> None:  # type: ignore[override]
         """It is all in memory."""
+
+
+class LayoutPlace:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    async def source(self, reference: Tag | Digest | None = None) -> LayoutEnd:
+        return LayoutEnd(self.path, reference)
+
+    async def target(self) -> LayoutEnd:
+        return LayoutEnd(self.path)
+
+
+class TestLayoutEnd(ImageEndSuite):
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> LayoutPlace:
+        return LayoutPlace(tmp_path / "layout")
