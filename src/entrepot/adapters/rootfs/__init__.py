@@ -1,0 +1,1 @@
+"""Root file systems in directories: unpacking images safely."""
