@@ -1,0 +1,107 @@
+"""Request bodies on their way: from the caller's iterator to libcurl, at the network's pace."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import pycurl
+
+from entrepot.adapters.remotes.exchange import Body
+from entrepot.oci.errors import SizeInvalid
+
+AHEAD: Final = 1024 * 1024
+"""Bytes that are asked of the iterator before the network has taken them."""
+
+
+class BodyFeed:
+    """Reads a body ahead by a little in a task of its own; libcurl takes from it.
+
+    The last chunk is held back until the iterator has ended: one that ends in an error, such as
+    a digest that does not match, must not have sent a body that looks whole.
+    `resume` is called when libcurl was told to wait and need wait no longer, `failed` with
+    what the iterator raised.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        resume: Callable[[], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._length = body.length
+        self._resume = resume
+        self._failed = failed
+        self._chunks: deque[memoryview] = deque()
+        self._held = 0
+        self._current = memoryview(b"")
+        self._room = asyncio.Event()
+        self._ended = False
+        self.starved = False
+        """libcurl waits for a chunk."""
+        self._task = asyncio.get_running_loop().create_task(self._read(body.open()))
+
+    def take(self, size: int) -> Any:
+        """Give libcurl up to `size` bytes, nothing at the end, or the order to wait."""
+        if not self._current:
+            if not self._chunks:
+                if self._ended:
+                    return b""
+                self.starved = True
+                return pycurl.READFUNC_PAUSE
+            self._current = self._chunks.popleft()
+            self._held -= len(self._current)
+            self._room.set()
+        piece = self._current[:size]
+        self._current = self._current[size:]
+        return piece
+
+    async def stop(self) -> None:
+        """End the reading; the iterator is closed when this returns."""
+        if not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _read(self, chunks: AsyncIterator[bytes]) -> None:
+        try:
+            try:
+                await self._read_all(chunks)
+            finally:
+                close = getattr(chunks, "aclose", None)
+                if close is not None:
+                    await close()
+        except Exception as error:
+            self._failed(error)
+
+    async def _read_all(self, chunks: AsyncIterator[bytes]) -> None:
+        total = 0
+        last: bytes = b""
+        async for chunk in chunks:
+            total += len(chunk)
+            if total > self._length:
+                raise SizeInvalid(
+                    f"the content to send is longer than the {self._length} bytes announced; "
+                    "it changed while it was read, so try again"
+                )
+            if total == self._length:
+                last = last + chunk if last else chunk
+            elif chunk:
+                await self._offer(chunk)
+        if total < self._length:
+            raise SizeInvalid(
+                f"the content to send ended after {total} of {self._length} bytes; "
+                "it changed while it was read, so try again"
+            )
+        self._ended = True
+        await self._offer(last)
+
+    async def _offer(self, chunk: bytes) -> None:
+        while self._held >= AHEAD:
+            self._room.clear()
+            await self._room.wait()
+        if chunk:
+            self._chunks.append(memoryview(chunk))
+            self._held += len(chunk)
+        if self.starved:
+            self.starved = False
+            self._resume()

@@ -1,0 +1,47 @@
+"""How connections are made: what the caller of the transport may choose."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from entrepot import __version__
+
+CERTIFICATE_FOLDERS: Final = (
+    Path("~/.config/containers/certs.d"),
+    Path("/etc/containers/certs.d"),
+    Path("/etc/docker/certs.d"),
+)
+"""Where podman and docker keep the certificates of one registry each, in podman's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """Settings of a transport; times are seconds.
+
+    `ca_file` (PEM) is trusted beside the system's authorities, and `verify` off trusts anybody.
+    `client_certificate` and `client_key` (PEM; the key may stand in the certificate's file) are
+    shown to every server that asks for one; certificates meant for one registry belong below
+    `certificate_folders`, in `<host[:port]>/`.
+
+    `proxy` is the URL of an egress proxy: http, https, socks5 or socks5h, with credentials if it
+    wants them. None reads the environment's `http_proxy`, `https_proxy` and `all_proxy`; an empty
+    text means no proxy. What `no_proxy` names is asked directly in any case.
+
+    `stall_timeout` ends a transfer that stands still because of the other side, and
+    `response_timeout` the wait for the answer to a write that has been sent: a registry moves or
+    hashes a large blob before it answers. `connections` is how many are kept open when idle;
+    no request ever waits for one, since a copy holds a download while it uploads.
+    """
+
+    verify: bool = True
+    ca_file: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    certificate_folders: tuple[Path, ...] = CERTIFICATE_FOLDERS
+    proxy: str | None = field(default=None, repr=False)  # it may hold a password
+    connect_timeout: float = 10.0
+    stall_timeout: float = 60.0
+    response_timeout: float = 300.0
+    http2: bool = True
+    connections: int = 16
+    user_agent: str = f"entrepot/{__version__}"
