@@ -69,7 +69,8 @@ class Request:
 class Record:
     """What one request came to. `status` is 0 until a reply starts; bytes are those of bodies,
     without chunk framing; `connection` numbers the connections of its origin; times are
-    those of `time.monotonic`, `ended` is None while it goes on."""
+    those of `time.monotonic`. `ended` is None while it goes on, and for a moment after the
+    client has read all."""
 
     method: str
     path: str

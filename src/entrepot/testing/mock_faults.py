@@ -69,8 +69,8 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class RedirectTo:
-    """Redirects to another place. An origin gets blobs under `/objects/…` with a signed query,
-    all else under the same path; a URL is used as it is, `{path}` and `{digest}` filled in.
+    """Redirects what would have been sent to another place. An origin gets blobs under
+    `/objects/…` with a signed query, all else under the same path; a URL is used as it is, `{path}` and `{digest}` filled in.
     `relative` leaves scheme and host away, so that this origin is asked again."""
 
     target: MockOrigin | str
@@ -78,6 +78,9 @@ class RedirectTo:
     relative: bool = False
 
     async def __call__(self, exchange: Exchange) -> Reply:
+        reply = await exchange.proceed()
+        if reply.status >= 400:
+            return reply
         path = exchange.request.path
         digest = path.rpartition("/")[2].replace("%3A", ":")
         if isinstance(self.target, str):

@@ -100,7 +100,12 @@ class Connection:
             self._writer.transport.abort()
 
     async def _one(self) -> bool:
-        head = await self._reader.readuntil(b"\r\n\r\n")
+        first = await self._reader.readexactly(1)
+        if not first.isalpha():
+            # TLS, mostly: clients try that first, and would wait long for a server that waits.
+            self._writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+            return False
+        head = first + await self._reader.readuntil(b"\r\n\r\n")
         request, version = _parse_head(head)
         body = RequestBody(request, self._reader, self._writer)
         exchange = self._answer(request, body)

@@ -48,6 +48,8 @@ class Fault:
         self._times = times
         self._after = after
         self._released = asyncio.Event()
+        self.lasting = False
+        """Whether it is one of the registry's manners, which `heal` leaves alone."""
 
     def takes(self, request: Request) -> bool:
         """Say whether this request is to fail, and count it."""
@@ -87,15 +89,16 @@ class MockOrigin:
     def __init__(
         self, *, tls: ssl.SSLContext | None = None, parent: "MockOrigin | None" = None
     ) -> None:
-        self.handler: Handler | None = None
         self.faults: tuple[Fault, ...] = ()
         self.connections = 0
         """How many connections were opened so far."""
-        self.secrets: set[str] = set()
+        self.pages: dict[str, Handler] = {}
+        """Handlers of paths beside the origin's own, such as that of a token server."""
+        self.secrets: set[str] = set() if parent is None else parent.secrets
         """What must never be seen in a log: passwords, tokens, signatures, also those received."""
         self.problems: list[Exception] = []
         """What callables of tests have raised; the end of the context raises the first."""
-        self._tls = tls
+        self.tls = tls
         self._parent = parent
         self._children: list[MockOrigin] = []
         self._exchanges: list[Exchange] = []
@@ -186,8 +189,9 @@ class MockOrigin:
     def heal(self) -> None:
         """Remove all faults, and let go on what stands still."""
         for fault in self.faults:
-            fault.remove()
-            fault.release()
+            if not fault.lasting:
+                fault.remove()
+                fault.release()
 
     def new_secret(self, kind: str) -> str:
         """Return a text that occurs nowhere else, and remember it as a secret."""
@@ -268,9 +272,8 @@ class MockOrigin:
 
     async def handle(self, exchange: Exchange) -> Reply:
         """Answer a request that no fault has answered."""
-        if self.handler is None:
-            return Reply.of(404, b"nothing is here\n")
-        return await self.handler(exchange)
+        page = self.pages.get(exchange.request.path)
+        return Reply.of(404, b"nothing is here\n") if page is None else await page(exchange)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -281,7 +284,7 @@ class MockOrigin:
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(
-            self._accept, "127.0.0.1", 0, ssl=self._tls, limit=HEAD_LIMIT, backlog=512
+            self._accept, "127.0.0.1", 0, ssl=self.tls, limit=HEAD_LIMIT, backlog=512
         )
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -293,6 +296,9 @@ class MockOrigin:
 
         def answer(request: Request, body: RequestBody) -> Exchange:
             exchange = Exchange(self, request, body, number, time.monotonic())
+            credentials = (request.header("authorization") or "").partition(" ")[2]
+            if credentials:
+                self.secrets.add(credentials)
             with self._changed:
                 self._exchanges.append(exchange)
                 self._changed.notify_all()

@@ -58,15 +58,20 @@ it behave as public registries are documented to. `secrets` are what no log may 
 
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import Tag
 from entrepot.testing.mock_content import Content
+from entrepot.testing.mock_credentials import BasicGuard, Guard
 from entrepot.testing.mock_endpoints import Abilities, Endpoints
 from entrepot.testing.mock_exchange import Exchange, Reply
 from entrepot.testing.mock_images import ImageMaker
 from entrepot.testing.mock_origin import MockOrigin
+from entrepot.testing.mock_presets import Preset, apply_preset
 from entrepot.testing.mock_store import MockStore
+from entrepot.testing.mock_tokens import FLAVOURS, May, TokenFlavour, TokenServer
 from entrepot.testing.mock_uploads import Uploads
 
 
@@ -83,6 +88,7 @@ class MockRegistry(MockOrigin):
         self.abilities = Abilities()
         self._endpoints = Endpoints(self.store, self.abilities)
         super().__init__(tls=tls, parent=parent)
+        self.guard: Guard | None = None
         self._images = ImageMaker(self.store, self.host)
         self.add_image = self._images.image
         self.add_index = self._images.index
@@ -102,6 +108,35 @@ class MockRegistry(MockOrigin):
         other = MockRegistry(tls=tls, parent=self)
         other.abilities.refuse_authorization = refuse_authorization
         return other
+
+    def require_basic(self, users: Mapping[str, str], *, realm: str = "mock") -> None:
+        """Let only these users in, by name and password."""
+        self.guard = BasicGuard(self, users, realm)
+
+    def require_token(
+        self,
+        flavour: str | TokenFlavour = "plain",
+        *,
+        users: Mapping[str, str] | None = None,
+        elsewhere: bool = False,
+        may: May | None = None,
+        **changes: Any,
+    ) -> TokenServer:
+        """Ask for tokens, and return the server that gives them, here or on another origin.
+
+        `flavour` is a key of `mock_tokens.FLAVOURS` or settings, to which `changes` are made;
+        `users` maps names to passwords; `may(user, repository)` returns what a user may do as
+        `pull,push,delete` (all, if not given; an anonymous user is empty).
+        """
+        chosen = FLAVOURS[flavour] if isinstance(flavour, str) else flavour
+        origin = self.other_origin(tls=self.tls) if elsewhere else self
+        server = TokenServer(origin, replace(chosen, **changes), users or {}, may)
+        self.guard = server.guard
+        return server
+
+    def preset(self, name: str, *, users: Mapping[str, str] | None = None) -> Preset:
+        """Behave as a public registry is documented to, a key of `mock_presets.PRESETS`."""
+        return apply_preset(self, name, users or {})
 
     @property
     def uploads(self) -> Uploads:
@@ -129,4 +164,10 @@ class MockRegistry(MockOrigin):
 
     async def handle(self, exchange: Exchange) -> Reply:
         """Answer a request that no fault has answered."""
+        if exchange.request.path in self.pages:
+            return await super().handle(exchange)
+        if self.guard is not None and exchange.request.path.startswith("/v2"):
+            refused = self.guard(exchange)
+            if refused is not None:
+                return refused
         return await self._endpoints.answer(exchange)
