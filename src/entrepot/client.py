@@ -8,10 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from entrepot.oci.address import Address
+from entrepot.oci.address import Address, Kind
 from entrepot.ports.credential_store import CredentialStore
 from entrepot.ports.image_end import ImageSource, ImageTarget
 from entrepot.ports.remote_registry import RemoteRegistry, RemoteRepository
+from entrepot.ports.root_file_system import RootFileSystem
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +73,17 @@ class Client:
     def credentials(self, options: RemoteOptions) -> CredentialStore:
         """Return where logins are found and kept."""
         ...
+
+    async def root_file_system(self, directory: Path) -> RootFileSystem:
+        """Prepare to unpack an image to a directory that is new or empty. Raise Unsupported if
+        it is in use."""
+        from entrepot.adapters.rootfs.unpacked_directory import UnpackedDirectory
+
+        return await UnpackedDirectory.open(directory)
+
+
+def recognise(path: str, prefer: Kind = "oci-archive") -> Address:
+    """Return the End that a folder or file is, seen by its content; see `ends.recognition`."""
+    from entrepot.adapters.ends import recognition
+
+    return recognition.recognise(path, prefer)
