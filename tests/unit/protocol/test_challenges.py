@@ -121,7 +121,7 @@ def test_credentials_are_written_as_the_schemes_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("username", "password"), [("me:1", ""), ("me\n", "b"), ("me", "b\r\nX: y")]
+    ("username", "password"), [("joe:1", ""), ("joe\n", "b"), ("joe", "b\r\nX: y")]
 )
 def test_a_login_that_http_cannot_carry_is_refused_without_being_shown(
     username: str, password: str
