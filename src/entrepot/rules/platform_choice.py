@@ -93,7 +93,7 @@ def _lesser(architecture: str, variant: str) -> list[tuple[str, str]]:
 
 def _older_arm64(major: int, minor: int) -> list[str]:
     older = [(major, less) for less in range(minor - 1, -1, -1)]
-    if major == 9:  # noqa: PLR2004 - a generation, not a measure
+    if major == 9:
         newest = min(minor + _AHEAD_OF_9, _LAST_MINOR_OF_8)
         older += [(8, less) for less in range(newest, -1, -1)]
     return [f"v{generation}.{step}" if step else f"v{generation}" for generation, step in older]
