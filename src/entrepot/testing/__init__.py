@@ -6,8 +6,8 @@ A driver proves itself by subclassing its port's suite and giving it a fixture:
         @pytest.fixture
         def store(self) -> MyStore: ...
 
-A client proves itself against `MockRegistry`; its faults are in `mock_faults` (answers) and
-`mock_connection_faults` (connections, uploads), its token servers in `mock_tokens`.
+A client proves itself against `MockRegistry`, whose module has the tutorial; what can go wrong
+there is published here too.
 
 Needs pytest and pytest-asyncio.
 """
@@ -27,21 +27,88 @@ from entrepot.testing.content_store_suite import (  # noqa: E402 - not before it
 from entrepot.testing.deliveries import collect  # noqa: E402
 from entrepot.testing.memory_content_store import MemoryContentStore  # noqa: E402
 from entrepot.testing.metadata_store_suite import MetadataStoreSuite  # noqa: E402
+from entrepot.testing.mock_connection_faults import (  # noqa: E402
+    AcceptThenFail,
+    Delay,
+    DoThenDrop,
+    DropConnection,
+    LoseUpload,
+    Refuse100,
+    Reset,
+    Slow,
+    Stall,
+    Truncate,
+    UploadOffsetLies,
+)
 from entrepot.testing.mock_exchange import Exchange, HangUp, Record, Reply  # noqa: E402
+from entrepot.testing.mock_faults import (  # noqa: E402
+    BadJson,
+    Challenge,
+    Endless,
+    Headers,
+    HtmlError,
+    Instead,
+    NoDigestHeader,
+    NoLength,
+    NoRange,
+    RateLimited,
+    RedirectLoop,
+    RedirectTo,
+    ServerError,
+    Status,
+    WrongContentType,
+    WrongDigest,
+    WrongDigestHeader,
+    WrongLength,
+    WrongRange,
+)
 from entrepot.testing.mock_images import MockImage  # noqa: E402
 from entrepot.testing.mock_registry import MockRegistry  # noqa: E402
+from entrepot.testing.mock_tokens import TokenFlavour, TokenServer  # noqa: E402
 
 __all__ = [
+    "AcceptThenFail",
+    "BadJson",
     "CanEnumerateSuite",
+    "Challenge",
     "ContentStoreSuite",
+    "Delay",
+    "DoThenDrop",
+    "DropConnection",
+    "Endless",
     "Exchange",
     "FullContentStoreSuite",
     "HangUp",
+    "Headers",
+    "HtmlError",
+    "Instead",
+    "LoseUpload",
     "MemoryContentStore",
     "MetadataStoreSuite",
     "MockImage",
     "MockRegistry",
+    "NoDigestHeader",
+    "NoLength",
+    "NoRange",
+    "RateLimited",
     "Record",
+    "RedirectLoop",
+    "RedirectTo",
+    "Refuse100",
     "Reply",
+    "Reset",
+    "ServerError",
+    "Slow",
+    "Stall",
+    "Status",
+    "TokenFlavour",
+    "TokenServer",
+    "Truncate",
+    "UploadOffsetLies",
+    "WrongContentType",
+    "WrongDigest",
+    "WrongDigestHeader",
+    "WrongLength",
+    "WrongRange",
     "collect",
 ]

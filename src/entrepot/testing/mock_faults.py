@@ -70,8 +70,9 @@ class Challenge:
 @dataclass(frozen=True, slots=True)
 class RedirectTo:
     """Redirects what would have been sent to another place. An origin gets blobs under
-    `/objects/…` with a signed query, all else under the same path; a URL is used as it is, `{path}` and `{digest}` filled in.
-    `relative` leaves scheme and host away, so that this origin is asked again."""
+    `/objects/…` with a signed query, all else under the same path; a URL is used as it is,
+    `{path}` and `{digest}` filled in. `relative` leaves scheme and host away, so that this
+    origin is asked again."""
 
     target: MockOrigin | str
     status: int = 307
