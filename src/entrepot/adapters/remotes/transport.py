@@ -25,7 +25,7 @@ from entrepot.adapters.remotes.transport_options import (
 )
 from entrepot.adapters.remotes.transport_proxy import Proxy, proxy_for, unproxied
 from entrepot.adapters.remotes.transport_settings import TransportSettings
-from entrepot.adapters.remotes.transport_transfer import Transfer
+from entrepot.adapters.remotes.transport_transfer import Transfer, warm_allocator
 from entrepot.adapters.remotes.transport_trust import Trust, system_trust, trust_for
 from entrepot.oci.errors import Unsupported
 
@@ -88,6 +88,7 @@ class CurlTransport:
         if self._closed:
             raise RuntimeError("the transport is closed")
         if self._transfers is None:
+            warm_allocator()
             running = asyncio.get_running_loop()
             self._transfers = TransferLoop(running, self._settings.connections)
         return self._transfers
@@ -132,14 +133,17 @@ class CurlTransport:
 
 def _origin(url: str) -> tuple[str, str]:
     """Return a URL's scheme and `host[:port]`, the port left out where it is the scheme's own."""
-    parts = urlsplit(url)
     try:
-        host, port = parts.hostname, parts.port
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
     except ValueError:
-        host, port = None, None
-    if parts.scheme not in _DEFAULT_PORTS or not host:
-        raise Unsupported("only http:// and https:// URLs with a host can be asked; check it")
+        scheme, host, port = "", None, None
+    if scheme not in _DEFAULT_PORTS or not host:
+        raise Unsupported(
+            "only http:// and https:// URLs with a host can be asked; check the address, "
+            "or what the server redirected to"
+        )
     place = f"[{host}]" if ":" in host else host
-    if port is None or port == _DEFAULT_PORTS[parts.scheme]:
-        return parts.scheme, place
-    return parts.scheme, f"{place}:{port}"
+    if port is None or port == _DEFAULT_PORTS[scheme]:
+        return scheme, place
+    return scheme, f"{place}:{port}"

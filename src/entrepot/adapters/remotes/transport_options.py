@@ -85,7 +85,6 @@ def set_request(easy: Any, request: Request, http2: bool) -> None:
     version = pycurl.CURL_HTTP_VERSION_2TLS if shared else pycurl.CURL_HTTP_VERSION_1_1
     easy.setopt(pycurl.URL, request.url.encode())
     easy.setopt(pycurl.HTTP_VERSION, version)
-    easy.setopt(pycurl.PIPEWAIT, int(shared))
     easy.setopt(pycurl.HTTPHEADER, _fields(request.headers))
     if isinstance(body, Body):
         easy.setopt(pycurl.UPLOAD, 1)

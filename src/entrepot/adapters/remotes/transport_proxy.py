@@ -26,17 +26,17 @@ class Proxy:
 def parse_proxy(text: str) -> Proxy:
     """Read a proxy's URL; without a scheme it is an http proxy. Raise Unsupported, without the
     credentials that may stand in it."""
-    url = urlsplit(text if "://" in text else f"http://{text}")
-    kind = _ALIASES.get(url.scheme, url.scheme)
+    refused = Unsupported(
+        "the proxy setting cannot be used; write http://host:port, https://, socks5:// or "
+        "socks5h://, and percent-encode a name and password in it"
+    )
     try:
-        host, port = url.hostname, url.port
+        url = urlsplit(text if "://" in text else f"http://{text}")
+        kind, host, port = _ALIASES.get(url.scheme, url.scheme), url.hostname, url.port
     except ValueError:
-        host, port = None, None
+        raise refused from None
     if kind not in _KINDS or not host:
-        raise Unsupported(
-            f"the proxy setting ({kind[:20]}://…) cannot be used; write http://host:port, "
-            "https://, socks5:// or socks5h://, and percent-encode the credentials in it"
-        )
+        raise refused
     place = f"[{host}]" if ":" in host else host
     default = {"http": 80, "https": 443}.get(kind, 1080)
     address = f"{kind}://{place}:{port or default}"
