@@ -1,6 +1,6 @@
 """Failures as a terminal shows them: one line that says what happened, one what to do next."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import typer
@@ -27,17 +27,41 @@ EXIT_CODES: Final[Mapping[type[errors.RegistryError], int]] = {
 """Exit codes of refusals; any other is 1."""
 
 
-def report(error: Exception) -> int:
-    """Print an error to standard error and return the exit code it calls for."""
-    for message, hint in _lines(error):
-        typer.echo(f"{typer.style('error:', fg='red', bold=True)} {message}", err=True)
-        if hint:
-            typer.echo(f"{typer.style('hint:', fg='cyan')} {hint}", err=True)
+def report(error: BaseException) -> int:
+    """Print an error to standard error and return the exit code it calls for.
+
+    Of a group of errors each message is printed once.
+    """
+    lines = dict.fromkeys(line for one in _flat(error) for line in _lines(one))
+    for message, hint in lines:
+        complain(message, hint)
     return exit_code(error)
 
 
-def exit_code(error: Exception) -> int:
-    """Return the exit code that an error calls for."""
+def messages(error: BaseException) -> list[str]:
+    """Return what happened, without what to do next, each message once."""
+    return list(dict.fromkeys(message for one in _flat(error) for message, _ in _lines(one)))
+
+
+def complain(message: str, hint: str = "") -> None:
+    """Print an error, and what to do next, to standard error."""
+    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {message}", err=True)
+    if hint:
+        typer.echo(f"{typer.style('hint:', fg='cyan')} {hint}", err=True)
+
+
+def warn(message: str) -> None:
+    """Print a warning to standard error."""
+    typer.echo(f"{typer.style('warning:', fg='yellow', bold=True)} {message}", err=True)
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code that an error calls for; 1 for errors that call for different ones."""
+    codes = {_exit_code(one) for one in _flat(error)}
+    return codes.pop() if len(codes) == 1 else ERROR
+
+
+def _exit_code(error: BaseException) -> int:
     if isinstance(error, typer.TyperException):
         # Typer gives 2 to every mistake on the command line; for us 2 is "not found".
         return USAGE if error.exit_code == 2 else error.exit_code
@@ -47,7 +71,13 @@ def exit_code(error: Exception) -> int:
     return next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), ERROR)
 
 
-def _lines(error: Exception) -> Iterator[tuple[str, str]]:
+def _flat(error: BaseException) -> Sequence[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for one in error.exceptions for leaf in _flat(one)]
+    return [error]
+
+
+def _lines(error: BaseException) -> Iterator[tuple[str, str]]:
     """Yield (what happened, what to do next or nothing)."""
     match error:
         case ConfigError():
@@ -62,12 +92,17 @@ def _lines(error: Exception) -> Iterator[tuple[str, str]]:
             )
         case errors.RegistryError():
             yield error.message, ""
+        case typer.Abort():
+            yield "given up: there was no answer", ""
         case OSError(filename=str(name), strerror=str(reason)):
             yield f"{name}: {reason}", ""
         case OSError():
             yield str(error), ""
         case _:
+            # What a library says is not ours to trust with secrets.
+            from entrepot.logs import scrub
+
             yield (
-                f"unexpected {type(error).__name__}: {error}",
+                f"unexpected {type(error).__name__}: {scrub(str(error))}",
                 "this is a mistake in Entrepot; --debug shows where",
             )

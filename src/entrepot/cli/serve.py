@@ -6,9 +6,19 @@ from typing import Annotated, Literal
 
 import typer
 
+from entrepot.cli.help_text import Command, examples
 from entrepot.config import load
 
+app = typer.Typer()
 
+
+@app.command(
+    cls=Command,
+    epilog=examples(
+        "entrepot serve",
+        "entrepot serve --listen 0.0.0.0:5000 --data /var/lib/entrepot",
+    ),
+)
 def serve(
     listen: Annotated[
         list[str] | None,

@@ -7,8 +7,12 @@ from typing import Annotated, Literal
 import typer
 
 from entrepot import __version__
+from entrepot.cli.help_text import Command, examples
+
+app = typer.Typer()
 
 
+@app.command(cls=Command, epilog=examples("entrepot version -o json"))
 def version(
     output: Annotated[
         Literal["text", "json"], typer.Option("--output", "-o", help="Form of the output.")
