@@ -81,7 +81,9 @@ class TarReader:
             yield piece
 
     def _next_member(self) -> Member | None:
-        self._skip(self._unread + self._padding)
+        if not self._skip(self._unread):
+            raise Malformed("is cut off in a member's content")
+        self._skip(self._padding)  # umoci writes neither the last filling nor an end
         self._unread = self._padding = 0
         records: Records = []
         name = target = None
@@ -217,12 +219,11 @@ class TarReader:
             size -= len(piece)
         return b"".join(parts)
 
-    def _skip(self, size: int) -> None:
-        while size:
-            piece = self._piece(size)
-            if not piece:
-                raise Malformed("is cut off in a member's content")
+    def _skip(self, size: int) -> bool:
+        """Pass over `size` bytes; say whether there were as many."""
+        while size and (piece := self._piece(size)):
             size -= len(piece)
+        return not size
 
     def _piece(self, most: int) -> memoryview:
         while not self._chunk:

@@ -24,7 +24,7 @@ from entrepot.services.verified_blob import VerifiedBlob
 
 Item = TypeVar("Item")
 
-_READ: Final = 256 * 1024
+_READ: Final = 64 * 1024
 _AHEAD: Final = 4
 _POLL_SECONDS: Final = 0.1
 
