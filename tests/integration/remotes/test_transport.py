@@ -349,15 +349,13 @@ async def test_leaving_early_drops_the_rest_and_its_connection(transport: CurlTr
                 return
             await peer.send(respond(b"small"))
 
-    async with (
-        scripted(script) as server,
-        transport.send(Request("GET", server.url + "/large")) as response,
-    ):
-        async for chunk in response.chunks():
-            assert chunk
-            break
-        assert await asked(transport, Request("GET", server.url)) == "small"
+    async with scripted(script) as server:
+        async with transport.send(Request("GET", server.url + "/large")) as response:
+            async for chunk in response.chunks():
+                assert chunk
+                break
         await asyncio.wait_for(gone.wait(), 10)
+        assert await asked(transport, Request("GET", server.url)) == "small"
         assert len(server.peers) == 2
 
 
