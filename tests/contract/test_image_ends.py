@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from entrepot.adapters.ends.docker_archive import DockerArchiveSource
+from entrepot.adapters.ends.docker_archive_target import DockerArchiveTarget
 from entrepot.adapters.ends.layout import LayoutEnd
+from entrepot.adapters.ends.oci_archive import OciArchiveSource, OciArchiveTarget
 from entrepot.oci.digest import Digest
 from entrepot.oci.reference import Tag
 from entrepot.testing.image_end_suite import ImageEndSuite
@@ -46,3 +49,47 @@ class TestLayoutEnd(ImageEndSuite):
     @pytest.fixture
     def place(self, tmp_path: Path) -> LayoutPlace:
         return LayoutPlace(tmp_path / "layout")
+
+
+class OciArchivePlace:
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    async def source(self, reference: Tag | Digest | None = None) -> OciArchiveSource:
+        return await OciArchiveSource.open(self.path, reference)
+
+    async def target(self) -> OciArchiveTarget:
+        return OciArchiveTarget(self.path)
+
+
+class TestOciArchive(ImageEndSuite):
+    adds = False
+    commits = True
+    continues = False
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> OciArchivePlace:
+        return OciArchivePlace(tmp_path / "image.tar")
+
+
+class DockerArchivePlace:
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    async def source(self, reference: Tag | Digest | None = None) -> DockerArchiveSource:
+        return await DockerArchiveSource.open(self.path, None, reference)
+
+    async def target(self) -> DockerArchiveTarget:
+        return DockerArchiveTarget(self.path, "localhost:5000/an/example")
+
+
+class TestDockerArchive(ImageEndSuite):
+    holds_indexes = False
+    holds_artifacts = False
+    adds = False
+    commits = True
+    continues = False
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> DockerArchivePlace:
+        return DockerArchivePlace(tmp_path / "image.tar")

@@ -35,20 +35,23 @@ class BlockWriter:
             await self._send()
         await self._written()
 
-    async def settle(self) -> None:
-        """Wait until no thread writes any more, whatever became of it; write what is still
-        collected if all went well so far. To be called before the file is closed."""
+    async def settle(self, *, keep: bool) -> None:
+        """Wait until no thread writes any more, whatever became of it. To be called before the
+        file is closed. With `keep`, what is still collected is written if all went well."""
+        if not keep:
+            self._chunks, self._collected = [], 0
         job, self._job = self._job, None
-        while job is not None:
+        while job is not None or self._chunks:
+            if job is None:
+                job = self._submit()
             while not job.done():
                 try:
                     await asyncio.wait([job])
                 except asyncio.CancelledError:
                     continue  # it takes a moment only, and the file is closed next
-            failed = job.cancelled() or job.exception() is not None
+            if job.exception() is not None:
+                self._chunks = []
             job = None
-            if self._chunks and not failed:
-                job = self._submit()
 
     async def _send(self) -> None:
         await self._written()

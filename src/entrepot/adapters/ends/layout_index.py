@@ -7,7 +7,7 @@ Source: image-spec, image-layout.md and annotations.md.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -38,11 +38,18 @@ _MOST_SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the index: a manifest, what it is called, and the tag that this comes to."""
+    """A line of the index: a manifest, what it is called here (`written`) and in full, if it
+    says so, and the tag that this comes to."""
 
     descriptor: Descriptor
-    name: str
+    written: str
+    full: str
     tag: Tag | None
+
+    @property
+    def name(self) -> str:
+        """What messages call it; empty if it has no name."""
+        return self.full or self.written
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +84,8 @@ class LayoutIndex:
     def tagged(self, tag: Tag) -> Descriptor:
         """Return what is called `tag`, or by a full reference that ends in it. Raise
         ManifestUnknown if nothing is, or several are."""
-        exact = [entry for entry in self.entries if entry.name == tag]
-        found = exact[:1] or [entry for entry in self.entries if entry.tag == tag]
+        exact = [entry for entry in self.entries if entry.written == tag]
+        found = exact or [entry for entry in self.entries if entry.tag == tag]
         if len({entry.descriptor.digest for entry in found}) > 1:
             names = ", ".join(sorted(entry.name for entry in found))
             raise ManifestUnknown(
@@ -121,8 +128,7 @@ class LayoutIndex:
         )
         if not names and self.listed(root.digest) is not None:
             return self
-        taken = {name[REF_NAME] for name in names}
-        lines = [_without(line, taken) for line in self.document.get("manifests") or []]
+        lines = [_without(line, names) for line in self.document.get("manifests") or []]
         new = [replace(bare, annotations=name).to_json() for name in names] or [bare.to_json()]
         return self._with_lines(_unnamed_once([*lines, *new]))
 
@@ -141,14 +147,20 @@ class LayoutIndex:
         return LayoutIndex(self.where, entries, document)
 
 
-def _without(line: Mapping[str, Any], names: Collection[object]) -> Mapping[str, Any]:
+def _without(line: Mapping[str, Any], names: Sequence[Mapping[str, str]]) -> Mapping[str, Any]:
     """Return a line that has lost its name if that is one of `names`."""
     annotations = line.get("annotations") or {}
-    if annotations.get(REF_NAME) not in names:
+    if not any(_same(annotations, name) for name in names):
         return line
     kept = {k: v for k, v in annotations.items() if k not in (REF_NAME, CONTAINERD_NAME)}
     bare = {key: value for key, value in line.items() if key != "annotations"}
     return {**bare, "annotations": kept} if kept else bare
+
+
+def _same(annotations: Mapping[str, Any], name: Mapping[str, str]) -> bool:
+    """Say whether a line has the name: the full one where there is one, else the tag."""
+    key = CONTAINERD_NAME if CONTAINERD_NAME in name else REF_NAME
+    return annotations.get(key) == name[key]
 
 
 def _unnamed_once(lines: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
@@ -173,7 +185,7 @@ def _entry(descriptor: Descriptor) -> Entry:
     written = descriptor.annotations.get(REF_NAME) or ""
     full = descriptor.annotations.get(CONTAINERD_NAME) or ""
     tag = _tag(written) or _tag_of_reference(written) or _tag_of_reference(full)
-    return Entry(descriptor, written or full, tag)
+    return Entry(descriptor, written, full, tag)
 
 
 def _tag(text: str) -> Tag | None:

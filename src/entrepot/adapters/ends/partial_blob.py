@@ -115,7 +115,7 @@ class PartialBlob:
                 await writer.add(chunk)
             await writer.finish()
         finally:
-            await writer.settle()
+            await writer.settle(keep=True)
             self.size = os.fstat(self._file).st_size
 
     async def _hash(self, hasher: Hasher) -> None:
