@@ -39,8 +39,7 @@ def image(registry: MockRegistry) -> MockImage:
 
 @pytest.fixture
 def client(registry: MockRegistry) -> Iterator[Client]:
-    host, _, port = registry.host.partition(":")
-    with Client(host, int(port), timeout=5) as client:
+    with Client("127.0.0.1", registry.port, timeout=5) as client:
         yield client
 
 
@@ -243,7 +242,8 @@ def test_images_are_valid_and_the_same_each_time(registry: MockRegistry, docker:
     archives = [gzip.decompress(registry.blob(layer.digest)) for layer in image.layers]
     assert config["rootfs"]["diff_ids"] == [sha256(archive) for archive in archives]
     for archive in archives:
-        assert len(tarfile.open(fileobj=io.BytesIO(archive)).getnames()) == 1
+        with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+            assert len(opened.getnames()) == 1
     with MockRegistry() as other:
         assert other.add_image(NAME, "1.0", layers=3, docker=docker).digest == image.digest
         assert other.add_image(NAME, "2.0", layers=3, docker=docker).digest != image.digest
@@ -309,8 +309,7 @@ def test_waiting_ends_with_what_was_seen(registry: MockRegistry, client: Client)
 
 async def test_coroutines_wait_in_a_thread(registry: MockRegistry, image: MockImage) -> None:
     standing = registry.fault(Stall(), path=image.path)
-    host, _, port = registry.host.partition(":")
-    with Client(host, int(port), timeout=5) as client:
+    with Client("127.0.0.1", registry.port, timeout=5) as client:
         reading = asyncio.create_task(asyncio.to_thread(client.get, image.path))
         await asyncio.to_thread(standing.wait)
         assert not reading.done()
@@ -320,8 +319,7 @@ async def test_coroutines_wait_in_a_thread(registry: MockRegistry, image: MockIm
 
 def test_several_requests_are_answered_at_once(registry: MockRegistry, image: MockImage) -> None:
     standing = registry.fault(Stall(at="head"), times=None)
-    host, _, port = registry.host.partition(":")
-    clients = [Client(host, int(port), timeout=5) for _ in range(4)]
+    clients = [Client("127.0.0.1", registry.port, timeout=5) for _ in range(4)]
     threads = [threading.Thread(target=client.get, args=[image.path]) for client in clients]
     for thread in threads:
         thread.start()
@@ -360,8 +358,8 @@ def test_stopping_ends_what_stands_still_and_gives_back_the_port() -> None:
     other = registry.other_origin()
     for origin in (registry, other):
         origin.fault(Stall(at="head"))
-    hosts = [origin.host.partition(":") for origin in (registry, other)]
-    waiting = [socket.create_connection((host, int(port)), timeout=5) for host, _, port in hosts]
+    places = [("127.0.0.1", origin.port) for origin in (registry, other)]
+    waiting = [socket.create_connection(place, timeout=5) for place in places]
     for connection, origin in zip(waiting, (registry, other), strict=True):
         connection.sendall(b"GET /v2/ HTTP/1.1\r\n\r\n")
         origin.wait_for(1)
@@ -370,21 +368,22 @@ def test_stopping_ends_what_stands_still_and_gives_back_the_port() -> None:
     for connection in waiting:
         with connection:
             assert connection.recv(1) == b""
-    for host, _, port in hosts:
+    for place in places:
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((host, int(port)), timeout=5)
+            socket.create_connection(place, timeout=5)
 
 
 def test_a_mistake_in_a_fault_fails_the_test() -> None:
     def mistaken(exchange: object) -> None:
         raise LookupError("a mistake")
 
-    with pytest.raises(LookupError, match="a mistake"), MockRegistry() as registry:
-        registry.fault(mistaken)
-        host, _, port = registry.host.partition(":")
-        with Client(host, int(port), timeout=5) as client:
-            assert client.get("/v2/").status == 500
-            assert client.get("/v2/").status == 200
+    registry = MockRegistry()
+    registry.fault(mistaken)
+    with Client("127.0.0.1", registry.port, timeout=5) as client:
+        assert client.get("/v2/").status == 500
+        assert client.get("/v2/").status == 200
+    with pytest.raises(LookupError, match="a mistake"), registry:
+        pass
 
 
 def test_links_are_as_the_next_page_needs_them(registry: MockRegistry, client: Client) -> None:

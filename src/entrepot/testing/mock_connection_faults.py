@@ -36,8 +36,9 @@ class Slow:
         async def slow(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             async for chunk in chunks:
                 for at in range(0, len(chunk), step):
-                    yield chunk[at : at + step]
-                    await asyncio.sleep(step / self.bytes_per_second)
+                    piece = chunk[at : at + step]
+                    yield piece
+                    await asyncio.sleep(len(piece) / self.bytes_per_second)
 
         return (await exchange.proceed()).through(slow)
 

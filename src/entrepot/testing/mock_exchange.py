@@ -265,6 +265,12 @@ class Exchange:
             parts.append(data)
         return b"".join(parts)
 
+    async def discard(self) -> None:
+        """Read what is left of the request's body as it comes, and drop it."""
+        self._break = self._pause = None
+        while await self.read():
+            pass
+
     def break_body(self, after: int, failure: Exception) -> None:
         """Let reading the body raise `failure` when `after` more bytes have been read."""
         self._break = (after, failure)

@@ -123,8 +123,7 @@ class Connection:
             await self._send(exchange, reply, keep)
             if keep:
                 # A client that is still sending reads its reply only when it is rid of the body.
-                while data := await body.read():
-                    exchange.bytes_received += len(data)
+                await exchange.discard()
             return keep
         finally:
             exchange.ended = time.monotonic()

@@ -113,8 +113,8 @@ class MockOrigin:
             self.loop = parent.loop
             parent._children.append(self)
         self._server = self._call(self._listen())
-        port = self._server.sockets[0].getsockname()[1]
-        self.host = f"127.0.0.1:{port}"
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.host = f"127.0.0.1:{self.port}"
         """Where it listens, as `host:port`."""
         self.url = f"{'https' if tls else 'http'}://{self.host}"
         """Its URL, without a slash at the end."""
