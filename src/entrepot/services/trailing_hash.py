@@ -24,33 +24,43 @@ class HashMarks:
     """States of a hash by offset: the newest `_DENSE`, and before them one in a while."""
 
     def __init__(self, algorithm: str, size: int) -> None:
-        self._algorithm = algorithm
         self._stride = size // _DENSE
         self._offsets = [0]
         self._states = [Hasher(algorithm)]
+        self._resumed: int | None = None
 
     def add(self, offset: int, state: Hasher) -> None:
-        """Keep the state behind the byte before `offset`, which is beyond all others."""
+        """Keep the state behind the byte before `offset`."""
+        if self._resumed is not None:
+            if offset <= self._resumed:
+                return
+            behind = bisect_right(self._offsets, self._resumed)
+            del self._offsets[behind:], self._states[behind:]
+            self._resumed = None
         self._offsets.append(offset)
         self._states.append(state)
         ages = len(self._offsets) - _DENSE - 1
         if ages > 0 and self._offsets[ages] - self._offsets[ages - 1] < self._stride:
             del self._offsets[ages], self._states[ages]
 
+    def __len__(self) -> int:
+        return len(self._offsets)
+
     def before(self, offset: int) -> tuple[int, Hasher] | None:
         """Return the last state at or before `offset`, None if that has not been reached.
 
-        States beyond are forgotten: other bytes may follow now.
+        What is added next goes on from `offset`: states beyond are of bytes that do not count.
         """
         if offset > self._offsets[-1]:
             return None
-        mark = bisect_right(self._offsets, offset)
-        del self._offsets[mark:], self._states[mark:]
-        return self._offsets[-1], self._states[-1].copy()
+        self._resumed = offset
+        mark = bisect_right(self._offsets, offset) - 1
+        return self._offsets[mark], self._states[mark].copy()
 
     def restart(self) -> None:
         """Forget all but the beginning."""
         del self._offsets[1:], self._states[1:]
+        self._resumed = None
 
 
 class TrailingHash:
