@@ -1,5 +1,7 @@
 """Every End keeps the contract of `entrepot.ports.image_end`."""
 
+import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,12 @@ from entrepot.adapters.ends.docker_archive import DockerArchiveSource
 from entrepot.adapters.ends.docker_archive_target import DockerArchiveTarget
 from entrepot.adapters.ends.layout import LayoutEnd
 from entrepot.adapters.ends.oci_archive import OciArchiveSource, OciArchiveTarget
+from entrepot.bootstrap import opened
+from entrepot.config import Settings, StorageSettings
 from entrepot.oci.digest import Digest
-from entrepot.oci.reference import Tag
+from entrepot.oci.reference import RepositoryName, Tag
+from entrepot.services.registry import Registry
+from entrepot.services.store_end import StoreEnd
 from entrepot.testing.image_end_suite import ImageEndSuite
 from entrepot.testing.memory_end import MemoryEnd, MemoryImages
 
@@ -93,3 +99,25 @@ class TestDockerArchive(ImageEndSuite):
     @pytest.fixture
     def place(self, tmp_path: Path) -> DockerArchivePlace:
         return DockerArchivePlace(tmp_path / "image.tar")
+
+
+class StorePlace:
+    """A repository of a data directory: content in files, metadata in SQLite."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    async def source(self, reference: Tag | Digest | None = None) -> StoreEnd:
+        return StoreEnd(self.registry, RepositoryName("an/example"), reference)
+
+    async def target(self) -> StoreEnd:
+        return StoreEnd(self.registry, RepositoryName("an/example"))
+
+
+class TestStoreEnd(ImageEndSuite):
+    @pytest.fixture
+    async def place(self, migrated_sqlite: Path, tmp_path: Path) -> AsyncIterator[StorePlace]:
+        shutil.copy(migrated_sqlite, tmp_path / "metadata.db")
+        storage = StorageSettings(path=tmp_path, durable=False)
+        async with opened(Settings(storage=storage)) as registry:
+            yield StorePlace(registry)
