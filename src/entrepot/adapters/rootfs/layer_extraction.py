@@ -70,14 +70,14 @@ class LayerExtraction:
 
     def finish(self) -> None:
         """Give all directories but the root their attributes."""
-        self._root.close()
+        self._root.forget()
         for path in sorted(self._folders, key=len, reverse=True):
             if path:
                 self._name = shown(b"/".join(path))
                 folder = self._root.folder(path, create=False)
                 if folder is not None and folder.path == path:
                     self._attributes.set(folder.fd, self._folders[path])
-        self._root.close()
+        self._root.forget()
 
     def finish_root(self, fd: int) -> None:
         """Give the root its attributes; then it may not be ours to move any more."""
@@ -86,6 +86,10 @@ class LayerExtraction:
             os.fchmod(fd, root.mode)
         else:
             self._attributes.set(fd, root)
+
+    def close(self) -> None:
+        """Close the directory."""
+        self._root.close()
 
     def _check_limits(self, member: Member) -> None:
         self.total_bytes += member.size if member.kind == "file" else 0

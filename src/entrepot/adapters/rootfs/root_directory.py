@@ -96,9 +96,14 @@ class RootDirectory:
         if stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
             self._open.clear()  # a path that led through it now leads elsewhere
 
-    def close(self) -> None:
-        """Forget the directories that are held open."""
+    def forget(self) -> None:
+        """Close the directories that are held open, but for the root."""
         self._open.clear()
+
+    def close(self) -> None:
+        """Close all; nothing more can be done here."""
+        self._open.clear()
+        del self._root
 
     def _walk(self, folder: Folder, pending: deque[bytes], create: bool) -> Folder | None:
         links = steps = 0

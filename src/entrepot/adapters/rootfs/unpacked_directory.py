@@ -112,6 +112,7 @@ class UnpackedDirectory:
         self._root.rename(self._directory)
 
     def _remove(self) -> None:
+        self._extraction.close()
         with suppress(OSError):
             _remove_tree(self._stage)
         os.close(self._lock)
