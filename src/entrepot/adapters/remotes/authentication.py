@@ -155,6 +155,8 @@ class Attempt:
         if len(self._sent) > MOST_ROUNDS:
             return False
         challenge = known.learn(response)
+        if challenge is None and not field_lines(response, "www-authenticate") and known.scheme:
+            challenge = Challenge(known.scheme)  # as it asked before
         if challenge is None or (response.status == 403 and not _asks_for_more(challenge)):
             return False
         if known.scheme == "basic":
