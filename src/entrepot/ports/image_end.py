@@ -10,7 +10,7 @@ Failures are errors of `entrepot.oci.errors`. An End proves itself against
 `entrepot.testing.ImageEndSuite`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from entrepot.oci.descriptor import Descriptor
@@ -117,4 +117,22 @@ class CanMount(Protocol):
 
     async def mount(self, descriptor: Descriptor, source: ImageSource) -> bool:
         """Link a blob that `source` holds, if that is possible; say whether it was done."""
+        ...
+
+
+@runtime_checkable
+class KnowsNames(Protocol):
+    """A source whose images may belong to several repositories."""
+
+    async def named(self) -> Mapping[str, Descriptor]:
+        """Return the images that have a full name, `host/repository:tag`, by that name."""
+        ...
+
+
+@runtime_checkable
+class TakesNames(Protocol):
+    """A target whose images may belong to several repositories."""
+
+    def under(self, repository: str | None) -> ImageTarget:
+        """Return the same target for images of another repository; closing that does nothing."""
         ...

@@ -1,7 +1,7 @@
 """The End `docker-archive:FILE` to read: what docker, podman, skopeo and we save."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Self
 
 from entrepot.adapters.ends.archive_input import open_archive
@@ -95,6 +95,15 @@ class DockerArchiveSource:
     async def tags(self) -> Sequence[Tag]:
         return sorted({tag for image in self._images for tag in image.tags(self._repository)})
 
+    async def named(self) -> Mapping[str, Descriptor]:
+        """See `ports.image_end.KnowsNames`."""
+        return {
+            f"{repository}:{tag}": (await self._describe(image)).root
+            for image in self._images
+            for repository, tag in map(_read_name, image.names)
+            if tag
+        }
+
     async def close(self) -> None:
         self._files.close()
 
@@ -155,6 +164,10 @@ class DockerArchiveSource:
             return f"there are {len(self._images)} images without a name"
         more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
         return f"there are {', '.join(names[:_MOST_SHOWN])}{more}"
+
+
+def _read_name(name: str) -> tuple[str, Tag | None]:
+    return normal_name(name) or (name, None)
 
 
 def _normal(repository: str | None) -> str | None:

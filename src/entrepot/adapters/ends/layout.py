@@ -13,7 +13,7 @@ import asyncio
 import fcntl
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -86,6 +86,10 @@ class LayoutEnd:
 
     async def tags(self) -> Sequence[Tag]:
         return (await asyncio.to_thread(self._reader.index)).tags()
+
+    async def named(self) -> Mapping[str, Descriptor]:
+        """See `ports.image_end.KnowsNames`."""
+        return (await asyncio.to_thread(self._reader.index)).named()
 
     async def has_blob(self, descriptor: Descriptor) -> bool:
         return is_whole(self._place(descriptor), descriptor)

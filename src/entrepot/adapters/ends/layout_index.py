@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from entrepot.oci import media_types
+from entrepot.oci.address import repository_address
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.document import read_document
@@ -75,6 +76,20 @@ class LayoutIndex:
     def tags(self) -> Sequence[Tag]:
         """Return all tags in lexical order, each once."""
         return sorted({entry.tag for entry in self.entries if entry.tag is not None})
+
+    def named(self) -> Mapping[str, Descriptor]:
+        """Return the images with a full name, `host/repository:tag`, by that name."""
+        named = {}
+        for entry in self.entries:
+            for written in (entry.full, entry.written):
+                try:
+                    address = repository_address(written)
+                except (NameInvalid, TagInvalid, DigestInvalid):
+                    continue
+                if address.tag:
+                    named[f"{address.host}/{address.repository}:{address.tag}"] = entry.descriptor
+                    break
+        return named
 
     def listed(self, digest: Digest) -> Descriptor | None:
         """Return the first line with this digest."""

@@ -6,7 +6,7 @@ replaces what was there in one step, at `commit`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Self
 
 from entrepot.adapters.ends.archive_input import open_archive
@@ -73,6 +73,10 @@ class OciArchiveSource:
 
     async def tags(self) -> Sequence[Tag]:
         return (await asyncio.to_thread(self._reader.index)).tags()
+
+    async def named(self) -> Mapping[str, Descriptor]:
+        """See `ports.image_end.KnowsNames`."""
+        return (await asyncio.to_thread(self._reader.index)).named()
 
     async def close(self) -> None:
         self._files.close()
