@@ -81,3 +81,9 @@ def shown(address: Address, tags: tuple[Tag, ...] = ()) -> str:
     if len(tags) == 1 and address.tag is None and address.digest is None:
         address = replace(address, tag=tags[0])
     return str(address).removeprefix("docker://")
+
+
+def below(destination: str, name: str) -> str:
+    """Return the address of a repository below a destination, which may be a host alone."""
+    gap = "" if destination.endswith((":", "/")) else "/"
+    return f"{destination}{gap}{name}"

@@ -11,6 +11,8 @@ COMMANDS: Final = {
     "push": "push",
     "cp": "copy",
     "sync": "sync",
+    "save": "archives",
+    "load": "archives",
     "login": "login",
     "logout": "login",
     "ping": "registry",

@@ -56,11 +56,14 @@ def inspect(
 ) -> None:
     """Show what an image is.
 
-    Digest, platforms, layers with their sizes, settings, labels: all but its files. Of a multi-platform image, it is this machine's platform that is shown in detail, unless
-    --platform tells another. With -o json: name, tag, digest, media_type, size, platforms (each
-    with platform, digest, size), and of the one shown: manifest_digest, artifact_type, platform,
-    created, author, config_digest, total_size, layers (each with digest, size, media_type), env,
-    entrypoint, cmd, working_dir, user, exposed_ports, volumes, labels, annotations; and tags.
+    Digest, platforms, layers with their sizes, settings, labels: all but its files. Of a
+    multi-platform image, it is this machine's platform that is shown in detail, unless --platform
+    tells another.
+
+    With -o json: name, tag, digest, media_type, size, platforms (each with platform, digest,
+    size), and of the one shown: manifest_digest, artifact_type, platform, created, author,
+    config_digest, total_size, layers (each with digest, size, media_type), env, entrypoint, cmd,
+    working_dir, user, exposed_ports, volumes, labels, annotations; and tags.
     """
     address, wanted = parse_address(image), platform_of(platform)
 

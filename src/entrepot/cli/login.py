@@ -33,8 +33,8 @@ HostArgument = Annotated[
 def login(host: HostArgument = DOCKER_HUB, *, remote: RemoteOptions) -> None:
     """Log in to a registry.
 
-    The login is kept where podman, skopeo or docker find it too. Asks for name and password, or takes them from --username and --password-stdin. They are
-    tried before they are kept.
+    The login is kept where podman, skopeo or docker find it too. Asks for name and password, or
+    takes them from --username and --password-stdin. They are tried before they are kept.
     """
     name = registry_host(host)
     if remote.anonymous:

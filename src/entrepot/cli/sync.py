@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from entrepot.cli import failures, progress
-from entrepot.cli.destinations import shown
+from entrepot.cli.destinations import below, shown
 from entrepot.cli.help_text import Command, examples
 from entrepot.cli.move import Move, move
 from entrepot.cli.option_groups import takes
@@ -72,10 +72,13 @@ def sync(
 ) -> int:
     """Copy the images of a list.
 
-    What is there already is not copied again, and nothing is ever deleted. The list is ours, `sync:` with entries of `from`, `to`, `tags` (or `tag-regex` or `semver`),
+    What is there already is not copied again, and nothing is ever deleted. The exit code is 1 if
+    any image failed.
+
+    The list is ours, `sync:` with entries of `from`, `to`, `tags` (or `tag-regex` or `semver`),
     `platforms` and `referrers`; or that of skopeo sync, a map of registries with `images`,
     `images-by-tag-regex`, `images-by-semver`, `credentials` and `tls-verify`. Without tags all
-    of a repository's are meant. The exit code is 1 if any image failed.
+    of a repository's are meant.
 
     With -o json: images, each with status (copied, planned, failed), source, destination, and
     of those copied all that `entrepot cp -o json` prints, of those that failed error.
@@ -183,7 +186,7 @@ def _plan(
             f"the list does not say where {entry.source} goes; name a destination"
         )
     source = parse_address(entry.source)
-    target = parse_address(entry.target or _below(destination or "", entry.name))
+    target = parse_address(entry.target or below(destination or "", entry.name))
     options = what.options(form)
     options = replace(
         options,
@@ -192,12 +195,6 @@ def _plan(
     )
     reading, writing = remotes
     return _Plan(entry, Move(source, target, _over(reading, entry), writing), options)
-
-
-def _below(destination: str, name: str) -> str:
-    """Return the address of a repository below a destination, which may be a host alone."""
-    gap = "" if destination.endswith((":", "/")) else "/"
-    return f"{destination}{gap}{name}"
 
 
 def _over(remote: RemoteOptions, entry: SyncEntry) -> RemoteOptions:
