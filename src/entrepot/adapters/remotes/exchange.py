@@ -18,12 +18,17 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request to an absolute URL. Header names are given in any case."""
+    """One HTTP request to an absolute URL. Header names are given in any case.
+
+    `bulk` says that the response may be large: it then has a connection of its own, where it is
+    faster and holds less memory than as one of several streams. A streamed body always has one.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Body | None = None
+    bulk: bool = False
 
 
 class Response(Protocol):

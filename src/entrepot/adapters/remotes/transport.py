@@ -18,6 +18,7 @@ from entrepot.adapters.remotes.exchange import Request, Response
 from entrepot.adapters.remotes.transport_errors import Peer, closed
 from entrepot.adapters.remotes.transport_loop import TransferLoop
 from entrepot.adapters.remotes.transport_options import (
+    may_share,
     set_connection,
     set_proxy,
     set_request,
@@ -63,7 +64,7 @@ class CurlTransport:
         self._active.add(transfer)
         try:
             self._keep_watch()
-            transfer.start(self._loop.belongs_to.time())
+            transfer.start()
             await transfer.head()
             yield transfer
             await transfer.linger()
@@ -106,28 +107,28 @@ class CurlTransport:
                 self._trust[host] = trust
         else:
             trust = Trust()
+        transfers = self._loop
         easy = pycurl.Curl()
         try:
             set_connection(easy, self._settings)
             set_trust(easy, trust, self._settings.verify)
             set_proxy(easy, proxy, self._unproxied)
-            set_request(easy, request, self._settings.http2)
+            set_request(easy, request, self._settings.http2 and may_share(request))
         except BaseException:
             easy.close()
             raise
         peer = Peer(host, str(proxy) if proxy else "")
-        return Transfer(request, easy, peer, self._loop, proxied=proxy is not None)
+        return Transfer(request, easy, peer, transfers, proxied=proxy is not None)
 
     def _keep_watch(self) -> None:
         if self._watch is None and self._active and not self._closed:
             pause = min(5.0, self._settings.stall_timeout / 4, self._settings.response_timeout / 4)
-            self._watch = self._loop.belongs_to.call_later(pause, self._look)
+            self._watch = asyncio.get_running_loop().call_later(pause, self._look)
 
     def _look(self) -> None:
         self._watch = None
-        now = self._loop.belongs_to.time()
         for transfer in list(self._active):
-            transfer.watch(now, self._settings.stall_timeout, self._settings.response_timeout)
+            transfer.watch(self._settings.stall_timeout, self._settings.response_timeout)
         self._keep_watch()
 
 

@@ -73,15 +73,20 @@ def set_proxy(easy: Any, proxy: Proxy | None, unproxied: str) -> None:
         easy.setopt(pycurl.PROXYPASSWORD, proxy.password.encode())
 
 
-def set_request(easy: Any, request: Request, http2: bool) -> None:
-    """Set method, URL, header fields and body. Raise Unsupported for what cannot be sent.
+def may_share(request: Request) -> bool:
+    """Tell whether a request may be one of several on an HTTP/2 connection.
 
-    Streamed bodies go over HTTP/1.1, each on a connection of its own: HTTP/2 servers open
-    small windows for uploads (1 MiB for Go's, on all streams together), so that one connection
-    carries no more than that per round trip. All else shares HTTP/2 connections.
+    Large bodies are better off over HTTP/1.1, each on a connection of its own. HTTP/2 servers
+    open small windows for uploads (1 MiB for Go's, on all streams together), so that one
+    connection carries no more than that per round trip. For downloads libcurl opens a window of
+    10 MiB on each stream, all of which it may have to hold for a slow reader.
     """
+    return not request.bulk and not isinstance(request.body, Body)
+
+
+def set_request(easy: Any, request: Request, shared: bool) -> None:
+    """Set method, URL, header fields and body. Raise Unsupported for what cannot be sent."""
     body = request.body
-    shared = http2 and not isinstance(body, Body)
     version = pycurl.CURL_HTTP_VERSION_2TLS if shared else pycurl.CURL_HTTP_VERSION_1_1
     easy.setopt(pycurl.URL, request.url.encode())
     easy.setopt(pycurl.HTTP_VERSION, version)

@@ -70,9 +70,9 @@ class Transfer:
         easy.setopt(pycurl.HEADERFUNCTION, self._on_header)
         easy.setopt(pycurl.WRITEFUNCTION, self._on_body, use_memoryview=True)
 
-    def start(self, now: float) -> None:
-        """Begin; `now` is the loop's time in seconds."""
-        self._moved_at = now
+    def start(self) -> None:
+        """Begin to connect and to send."""
+        self._moved_at = self._transfers.belongs_to.time()
         body = self._request.body
         if isinstance(body, Body):
             self._feed = BodyFeed(body, self._set_pauses, self.fail)
@@ -172,10 +172,11 @@ class Transfer:
             self._end(error)
             self._transfers.remove(self._easy)
 
-    def watch(self, now: float, stall: float, answer: float) -> None:
+    def watch(self, stall: float, answer: float) -> None:
         """Fail if the other side has stood still for too long; times are seconds."""
         if self._ended:
             return
+        now = self._transfers.belongs_to.time()
         sent = self._easy.getinfo(pycurl.SIZE_UPLOAD_T)
         received = self._easy.getinfo(pycurl.SIZE_DOWNLOAD_T)
         moved = (sent, received, len(self._lines), self._head_arrived)
