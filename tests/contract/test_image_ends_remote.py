@@ -12,8 +12,11 @@ import pytest_asyncio
 
 from entrepot.adapters.remotes.repository import HttpRepository
 from entrepot.oci.digest import Digest
+from entrepot.oci.errors import NameUnknown
 from entrepot.oci.reference import RepositoryName, Tag
 from entrepot.testing import MockRegistry
+from entrepot.testing import example_images as examples
+from entrepot.testing.image_end_contents import reading, store
 from entrepot.testing.image_end_suite import ImageEndSuite
 from tests.docker_registry import RunningDockerRegistry
 from tests.remote_registries import remote
@@ -91,8 +94,21 @@ class TestDockerRegistry(RemoteSuite):
     ) -> RemotePlace:
         return RemotePlace(docker_registry.host, stack, uploads=tmp_path, noted=0)
 
+    async def test_an_image_without_a_tag_is_found(  # type: ignore[override]
+        self, place: RemotePlace
+    ) -> None:
+        """It lists no tags of a repository without any, and says that there is no such name."""
+        example = examples.image()
+        await store(place, example)
+        async with reading(place) as source:
+            assert (await source.resolve(example.root.digest)).digest == example.root.digest
+            with pytest.raises(NameUnknown, match="contract/repository"):
+                await source.tags()
+
 
 class TestMockWithoutReferrers(RemoteSuite):
+    algorithms = ("sha256",)  # a tag that is pushed always means a sha256 digest
+
     @pytest.fixture
     def place(
         self, mock_registry: MockRegistry, stack: AsyncExitStack, tmp_path: Path
