@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "manifest": "inspect",
     "digest": "digest",
     "config": "config",
+    "blob": "blob",
     "tag": "naming",
     "rm": "naming",
     "serve": "serve",
