@@ -44,10 +44,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Who asks what: the registry as people call it, the request as it was meant, whether a
-    login went along, and what is known about why it may be refused."""
+    """Who asks what: the registry as people call it and its URL, the request as it was meant,
+    whether a login went along, and what is known about why it may be refused."""
 
     host: str
+    base: str
     request: Request
     with_login: bool = False
     notes: tuple[str, ...] = ()
@@ -278,7 +279,7 @@ def _pause_hint(asking: Asking, answer: Settled, asked_pause: float | None) -> s
 
 def _is_registry(asking: Asking, answer: Settled) -> bool:
     """Say whether the registry itself answered, and not a place that it redirects to."""
-    return urlsplit(answer.url).netloc == urlsplit(asking.request.url).netloc
+    return urlsplit(answer.url).netloc == urlsplit(asking.base).netloc
 
 
 def _route(asking: Asking) -> routes.Route | None:

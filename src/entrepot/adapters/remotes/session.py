@@ -178,7 +178,7 @@ class Session:
                     continue
             if answer.status in expect:
                 return answer
-            asking = Asking(self.host, request, attempt.with_login, tuple(attempt.notes))
+            asking = Asking(self.host, base, request, attempt.with_login, tuple(attempt.notes))
             raise refusal(asking, answer, asked_pause(answer, self._clock()))
 
     async def _persist(
