@@ -110,6 +110,15 @@ def serve(settings: Settings) -> int:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def prepare_storage(settings: Settings) -> None:
+    """Make the data directory and bring the database up to date; blocking.
+
+    Raise OSError or Unavailable.
+    """
+    _check_storage(settings)
+    migrate(database_url(settings))
+
+
 @contextlib.asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Registry]:
     """Open both stores and yield every service on top of them; close the stores at the end."""

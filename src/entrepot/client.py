@@ -2,17 +2,27 @@
 place that knows adapters; it imports each of them only when an address asks for it, because a
 command must start at once."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from entrepot.oci.address import Address, Kind
-from entrepot.ports.credential_store import CredentialStore
+from entrepot.oci.errors import NameInvalid, Unauthorized
+from entrepot.ports.credential_store import Credentials, CredentialStore
 from entrepot.ports.image_end import ImageSource, ImageTarget
 from entrepot.ports.remote_registry import RemoteRegistry, RemoteRepository
 from entrepot.ports.root_file_system import RootFileSystem
+from entrepot.rules.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from entrepot.adapters.remotes.exchange import Transport
+    from entrepot.adapters.remotes.registry import HttpRegistry
+    from entrepot.adapters.remotes.session import Session
+    from entrepot.services.registry import Registry
+    from entrepot.services.store_end import StoreEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,39 +50,178 @@ class RemoteOptions:
 class Client:
     """All Ends and registries that one command opens; its end closes them.
 
-    An archive that was not committed by then disappears.
+    `warn` gets what registries and the client have to tell a person, once each. An archive that
+    was not committed by the end disappears.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, debug: bool = False) -> None: ...
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        debug: bool = False,
+        warn: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self._environ = environ
+        self._debug = debug
+        self._warn = warn
+        self._opened = AsyncExitStack()
+        self._transports: dict[RemoteOptions, Transport] = {}
+        self._registries: dict[tuple[str, RemoteOptions], HttpRegistry] = {}
+        self._stores: dict[str, Registry] = {}
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        await self._opened.aclose()
 
     async def source(self, address: Address, options: RemoteOptions) -> ImageSource:
         """Open an End to read from. Raise what opening it raises."""
-        ...
+        if address.kind == "docker":
+            return self.repository(address, options)
+        if address.kind == "store":
+            return await self._store(address)
+        if address.kind == "oci":
+            from entrepot.adapters.ends.layout import LayoutEnd
+
+            return LayoutEnd(Path(address.path), address.reference)
+        from entrepot.adapters.ends.archive_input import open_archive
+
+        files = await open_archive(address.path)
+        self._opened.callback(files.close)
+        if address.kind == "oci-archive":
+            from entrepot.adapters.ends.oci_archive import OciArchiveSource
+
+            return OciArchiveSource(files, address.reference)
+        from entrepot.adapters.ends.docker_archive import DockerArchiveSource
+
+        return DockerArchiveSource(files, address.repository, address.reference)
 
     async def target(self, address: Address, options: RemoteOptions) -> ImageTarget:
         """Open an End to write to, making folders and files that are not there."""
-        ...
+        if address.kind == "docker":
+            return self.repository(address, options)
+        if address.kind == "store":
+            return await self._store(address)
+        if address.kind == "oci":
+            from entrepot.adapters.ends.layout import LayoutEnd
+
+            return LayoutEnd(Path(address.path), address.reference)
+        archive: ImageTarget
+        if address.kind == "oci-archive":
+            from entrepot.adapters.ends.oci_archive import OciArchiveTarget
+
+            archive = OciArchiveTarget(address.path)
+        else:
+            from entrepot.adapters.ends.docker_archive_target import DockerArchiveTarget
+
+            archive = DockerArchiveTarget(address.path, address.repository)
+        self._opened.push_async_callback(archive.close)
+        return archive
 
     def registry(self, host: str, options: RemoteOptions) -> RemoteRegistry:
         """Return a registry; the same one for the same host and options."""
-        ...
+        return self._registry(host, options)
 
     def repository(self, address: Address, options: RemoteOptions) -> RemoteRepository:
         """Return a repository of a registry. Raise NameInvalid for any other address."""
-        ...
+        if address.kind != "docker" or address.repository is None:
+            raise NameInvalid(f"{address} is not in a registry; name one as host/name:tag")
+        registry = self._registry(address.host, options)
+        return registry.repository(address.repository, address.reference)
 
     def credentials(self, options: RemoteOptions) -> CredentialStore:
         """Return where logins are found and kept."""
-        ...
+        from entrepot.adapters.credentials.search import find_credentials
+
+        given = Credentials(options.username, options.password) if options.username else None
+        return find_credentials(
+            self._environ, given=given, authfile=options.authfile, anonymous=options.anonymous
+        )
+
+    async def log_in(self, host: str, options: RemoteOptions) -> Credentials:
+        """Try the name and password of the options; return what is to be kept: them, or an
+        identity token where the registry hands one out. Raise Unauthorized."""
+        session = self._session(host, options, offline=True)
+        registry = self._registry_over(session, options)
+        answer = await registry.ping()
+        if not answer.authorised:
+            raise Unauthorized(f"{host} does not accept this name and password; try again")
+        if session.identity_token:
+            return Credentials(options.username, identity_token=session.identity_token)
+        return Credentials(options.username, options.password)
+
+    def _registry(self, host: str, options: RemoteOptions) -> "HttpRegistry":
+        known = self._registries.get((host, options))
+        if known is None:
+            known = self._registry_over(self._session(host, options), options)
+            self._registries[host, options] = known
+        return known
+
+    def _registry_over(self, session: "Session", options: RemoteOptions) -> "HttpRegistry":
+        from entrepot.adapters.remotes.registry import HttpRegistry
+        from entrepot.adapters.remotes.retries import Retries
+
+        cache = self._environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        registry = HttpRegistry(
+            session,
+            self.credentials(options),
+            uploads=Path(cache) / "entrepot" / "uploads",
+            retries=Retries(RetryPolicy(options.retries)),
+            referrers_tag_fallback=options.referrers_tag_fallback,
+        )
+        self._opened.push_async_callback(registry.close)
+        return registry
+
+    def _session(self, host: str, options: RemoteOptions, *, offline: bool = False) -> "Session":
+        from entrepot.adapters.remotes.session import Session
+
+        return Session(
+            host,
+            self._transport(options),
+            self.credentials(options),
+            plain_http=options.plain_http,
+            tls_verify=options.tls_verify,
+            offline=offline,
+            retry_policy=RetryPolicy(options.retries),
+            on_warning=self._warn,
+            debug=self._debug,
+        )
+
+    def _transport(self, options: RemoteOptions) -> "Transport":
+        known = self._transports.get(options)
+        if known is None:
+            from entrepot.adapters.remotes.transport import CurlTransport
+            from entrepot.adapters.remotes.transport_settings import TransportSettings
+
+            settings = TransportSettings(
+                verify=options.tls_verify,
+                ca_file=options.ca_file,
+                client_certificate=options.client_certificate,
+                client_key=options.client_key,
+                proxy=options.proxy,
+            )
+            known = self._transports[options] = CurlTransport(settings, self._environ)
+            self._opened.push_async_callback(known.close)
+        return known
+
+    async def _store(self, address: Address) -> "StoreEnd":
+        """Open our own store once, whatever is asked of it, making it if it is not there."""
+        from entrepot.services.store_end import StoreEnd
+
+        assert address.repository is not None, "an address in a store names a repository"
+        registry = self._stores.get(address.path)
+        if registry is None:
+            registry = await self._opened.enter_async_context(
+                open_store(address.path or None, self._environ)
+            )
+            self._stores[address.path] = registry
+        return StoreEnd(registry, address.repository, address.reference)
 
     async def root_file_system(self, directory: Path) -> RootFileSystem:
         """Prepare to unpack an image to a directory that is new or empty. Raise Unsupported if
@@ -80,6 +229,22 @@ class Client:
         from entrepot.adapters.rootfs.unpacked_directory import UnpackedDirectory
 
         return await UnpackedDirectory.open(directory)
+
+
+@asynccontextmanager
+async def open_store(path: str | None, environ: Mapping[str, str]) -> "AsyncIterator[Registry]":
+    """Open a data directory as `entrepot serve` would, without serving: that of the settings in
+    force unless `path` names another. Raise ConfigError, Unavailable or OSError."""
+    import asyncio
+    import os
+
+    from entrepot import bootstrap
+    from entrepot.config import load
+
+    settings = load(None, environ, {"storage.path": path and os.path.expanduser(path)})
+    await asyncio.to_thread(bootstrap.prepare_storage, settings)
+    async with bootstrap.opened(settings) as registry:
+        yield registry
 
 
 def recognise(path: str, prefer: Kind = "oci-archive") -> Address:

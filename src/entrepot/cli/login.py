@@ -12,8 +12,6 @@ from entrepot.cli.remote_options import ask_password, remote_options
 from entrepot.cli.session import with_client
 from entrepot.client import Client, RemoteOptions
 from entrepot.oci.address import DOCKER_HUB, registry_host
-from entrepot.oci.errors import Unauthorized
-from entrepot.ports.credential_store import Credentials
 
 app = typer.Typer()
 
@@ -59,11 +57,7 @@ def logout(host: HostArgument = DOCKER_HUB, *, remote: RemoteOptions) -> None:
 
 
 async def _log_in(client: Client, name: str, remote: RemoteOptions) -> str:
-    answer = await client.registry(name, remote).ping()
-    if not answer.authorised:
-        raise Unauthorized(f"{name} does not accept this name and password; try again")
-    credentials = Credentials(remote.username, remote.password)
-    return await client.credentials(remote).save(name, credentials)
+    return await client.credentials(remote).save(name, await client.log_in(name, remote))
 
 
 def _ask(name: str, remote: RemoteOptions) -> RemoteOptions:
