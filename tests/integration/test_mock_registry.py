@@ -24,6 +24,7 @@ from tests.certificates import make_certificate
 from tests.http_client import Client, next_link, pages, with_query
 
 NAME = "tests/mock"
+UPLOADS = f"/v2/{NAME}/blobs/uploads/"
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_an_upload_in_chunks_is_resumed_where_it_stands(
     registry: MockRegistry, client: Client
 ) -> None:
     content = Made(300_000, "pushed").read()
-    started = client.post(f"/v2/{NAME}/blobs/uploads/")
+    started = client.post(UPLOADS)
     assert started.status == 202
     first = client.patch(
         str(started.header("location")), content[:100_000], {"Content-Range": "0-99999"}
@@ -113,7 +114,7 @@ def test_an_upload_in_chunks_is_resumed_where_it_stands(
 
 
 def test_bytes_of_a_broken_chunk_stay(registry: MockRegistry, client: Client) -> None:
-    location = str(client.post(f"/v2/{NAME}/blobs/uploads/").header("location"))
+    location = str(client.post(UPLOADS).header("location"))
     head = f"PATCH {client.target(location)} HTTP/1.1\r\nContent-Length: 1000\r\n\r\n"
     assert client.raw(head.encode() + bytes(300)) == b""
     (broken,) = registry.wait_for(1, "PATCH", ended=True)
@@ -122,7 +123,7 @@ def test_bytes_of_a_broken_chunk_stay(registry: MockRegistry, client: Client) ->
 
 
 def test_an_upload_with_another_digest_is_refused(client: Client) -> None:
-    location = str(client.post(f"/v2/{NAME}/blobs/uploads/").header("location"))
+    location = str(client.post(UPLOADS).header("location"))
     target = with_query(location, {"digest": sha256(b"right")})
     refused = client.put(target, b"wrong")
     assert (refused.status, refused.json()["errors"][0]["code"]) == (400, "DIGEST_INVALID")
@@ -142,7 +143,7 @@ def test_a_blob_comes_whole_or_by_mount(registry: MockRegistry, client: Client) 
 
 
 def test_cancelled_uploads_are_gone(client: Client) -> None:
-    location = str(client.post(f"/v2/{NAME}/blobs/uploads/").header("location"))
+    location = str(client.post(UPLOADS).header("location"))
     assert client.delete(location).status == 204
     assert client.get(location).status == 404
 
@@ -152,7 +153,7 @@ def test_locations_may_be_relative_and_chunks_have_a_minimum(
 ) -> None:
     registry.abilities.relative_locations = True
     registry.abilities.chunk_minimum = 1000
-    started = client.post(f"/v2/{NAME}/blobs/uploads/")
+    started = client.post(UPLOADS)
     location = str(started.header("location"))
     assert location.startswith("/v2/")
     assert started.header("oci-chunk-min-length") == "1000"
@@ -167,7 +168,7 @@ def test_pushed_manifests_need_their_content(registry: MockRegistry, client: Cli
     refused = client.put(f"/v2/{NAME}/manifests/1.0", made.manifest, kind)
     assert refused.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
     for digest, content in contents.items():
-        client.post(f"/v2/{NAME}/blobs/uploads/?digest={digest}", content)
+        client.post(f"{UPLOADS}?digest={digest}", content)
     pushed = client.put(f"/v2/{NAME}/manifests/1.0", made.manifest, kind)
     assert (pushed.status, pushed.header("docker-content-digest")) == (201, str(made.digest))
     assert registry.manifest(NAME, "1.0") == made.manifest
@@ -281,7 +282,7 @@ def test_large_content_is_made_while_it_is_read(registry: MockRegistry, client: 
 def test_large_uploads_leave_memory(registry: MockRegistry, client: Client) -> None:
     content = Made(9 << 20, "large").read()
     digest = sha256(content)
-    assert client.post(f"/v2/{NAME}/blobs/uploads/?digest={digest}", content).status == 201
+    assert client.post(f"{UPLOADS}?digest={digest}", content).status == 201
     assert client.get(f"/v2/{NAME}/blobs/{digest}").body == content
 
 
@@ -371,6 +372,13 @@ def test_stopping_ends_what_stands_still_and_gives_back_the_port() -> None:
     for place in places:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(place, timeout=5)
+
+
+def test_what_was_pushed_can_be_looked_at_afterwards() -> None:
+    with MockRegistry() as registry, Client("127.0.0.1", registry.port, timeout=5) as client:
+        client.post(f"{UPLOADS}?digest={sha256(b'content')}", b"content")
+    assert registry.blob(sha256(b"content")) == b"content"
+    assert registry.count("POST", status=201) == 1
 
 
 def test_a_mistake_in_a_fault_fails_the_test() -> None:

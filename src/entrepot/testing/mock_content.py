@@ -5,13 +5,15 @@ gzip or zstd are valid streams of stored blocks, so they too can be read from an
 """
 
 import hashlib
+import io
+import shutil
 import tarfile
 import threading
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
-from tempfile import SpooledTemporaryFile
-from typing import Final, Literal, Protocol
+from tempfile import TemporaryFile
+from typing import IO, Final, Literal, Protocol
 
 from entrepot.oci.digest import Digest, Hasher
 
@@ -185,13 +187,19 @@ class Received:
 
     def __init__(self) -> None:
         self.size = 0
-        self._file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed in `close`
+        self._file: IO[bytes] = io.BytesIO()
+        self._in_memory = True
         self._lock = threading.Lock()
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end."""
         with self._lock:
-            self._file.seek(0, 2)
+            if self._in_memory and self.size + len(data) > _IN_MEMORY:
+                self._file.seek(0)
+                file = TemporaryFile()  # noqa: SIM115 - closed in `close`
+                shutil.copyfileobj(self._file, file)
+                self._file, self._in_memory = file, False
+            self._file.seek(0, io.SEEK_END)
             self._file.write(data)
             self.size += len(data)
 
@@ -201,5 +209,6 @@ class Received:
             return self._file.read(-1 if length is None else length)
 
     def close(self) -> None:
-        """Give back the file."""
-        self._file.close()
+        """Give back the file. What was small enough for memory can still be read."""
+        if not self._in_memory:
+            self._file.close()

@@ -3,6 +3,8 @@
 It is a correct registry until it is told to be none. Its thread and event loop are its own, so
 coroutines, plain functions and other programs can all talk to it. It is ready in milliseconds:
 
+    from entrepot.testing import MockRegistry, ServerError, Slow, Stall, Truncate
+
     with MockRegistry() as registry:
         image = registry.add_image("library/busybox", "1.36", layers=3)
         pull(image.reference)                        # 127.0.0.1:40123/library/busybox:1.36
@@ -23,7 +25,7 @@ pushed is seen by `blobs`, `blob(digest)`, `manifest(repository, reference)`, `t
     registry.fault(Delay(0.1), WrongDigest(), path="*/blobs/*")       # both at once
 
 Each call returns the fault in place: `remove()` it, ask how often it was `applied`, `wait()` until
-it was, `release()` what stands still:
+it was, `release()` what stands still; `registry.heal()` ends them all:
 
     standing = registry.fault(Stall(after_bytes=500), path="*/blobs/*")
     transfer = asyncio.create_task(pull(image.reference))
@@ -51,7 +53,8 @@ it behave as public registries are documented to. `secrets` are what no log may 
     assert not [one for one in registry.secrets if one in log]
 
 **Seeing**: `requests` are frozen records; `count`, `matching`, `wait_for`, `bytes_sent`,
-`bytes_received` and `connections` look at them. Nothing is slept for:
+`bytes_received` and `connections` look at them, `clear_requests` starts anew. Nothing is slept
+for:
 
     registry.wait_for(2, "PUT", "*/manifests/*")      # blocks; in a coroutine use to_thread
 """
