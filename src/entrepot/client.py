@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from entrepot.adapters.remotes.exchange import Transport
     from entrepot.adapters.remotes.registry import HttpRegistry
     from entrepot.adapters.remotes.session import Session
+    from entrepot.config import Settings
     from entrepot.services.registry import Registry
     from entrepot.services.store_end import StoreEnd
 
@@ -236,15 +237,19 @@ async def open_store(path: str | None, environ: Mapping[str, str]) -> "AsyncIter
     """Open a data directory as `entrepot serve` would, without serving: that of the settings in
     force unless `path` names another. Raise ConfigError, Unavailable or OSError."""
     import asyncio
-    import os
 
     from entrepot import bootstrap
-    from entrepot.config import load
 
-    settings = load(None, environ, {"storage.path": path and os.path.expanduser(path)})
+    settings = _store_settings(path, environ)
     await asyncio.to_thread(bootstrap.prepare_storage, settings)
     async with bootstrap.opened(settings) as registry:
         yield registry
+
+
+def _store_settings(path: str | None, environ: Mapping[str, str]) -> "Settings":
+    from entrepot.config import load
+
+    return load(None, environ, {"storage.path": path and Path(path).expanduser()})
 
 
 def recognise(path: str, prefer: Kind = "oci-archive") -> Address:
