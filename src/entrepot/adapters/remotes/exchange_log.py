@@ -33,7 +33,8 @@ _FIELDS: Final = frozenset(
         "www-authenticate", "x-ratelimit-limit", "x-ratelimit-remaining", "x-request-id",
     }
 )  # fmt: skip
-_URLS: Final = frozenset({"content-location", "link", "location", "referer"})
+_URLS: Final = frozenset({"content-location", "location", "referer"})
+_LINKED: Final = re.compile(r"<([^>]*)>")
 _URL_IN_TEXT: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE)
 
 
@@ -110,13 +111,15 @@ def shown_fields(fields: Mapping[str, str]) -> dict[str, str]:
 def _field(name: str, value: str) -> str:
     if name == "authorization":
         return f"{value.partition(' ')[0]} {HIDDEN}"
-    if name == "location":
-        return shown_url(value)
     if name in _URLS:
-        return re.sub(r"<([^>]*)>", lambda found: f"<{shown_url(found[1])}>", shown_text(value))
+        return shown_url(value)
+    if name == "link":
+        return ", ".join(f"<{shown_url(url)}>" for url in _LINKED.findall(value)) or HIDDEN
     return shown_text(value) if name in _FIELDS else HIDDEN
 
 
 def _parameter(text: str) -> str:
     name, equals, _ = text.partition("=")
-    return text if name.lower() in _PARAMETERS else f"{name}{equals}{HIDDEN if equals else ''}"
+    if not equals:
+        return HIDDEN
+    return text if name.lower() in _PARAMETERS else f"{name}={HIDDEN}"
