@@ -12,11 +12,15 @@ from typing import Final
 
 from entrepot.adapters.ends.block_reading import Region, hash_from
 from entrepot.adapters.ends.block_writing import BlockWriter, write_all
+from entrepot.adapters.ends.direct_writing import DirectFile
 from entrepot.adapters.ends.disk_errors import KEPT, disk_errors
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Hasher
-from entrepot.oci.errors import DigestInvalid, SizeInvalid
+from entrepot.oci.errors import DigestInvalid, RegistryError, SizeInvalid
 from entrepot.ports.image_end import BlobContent
+
+LARGE: Final = 8 << 20
+"""From how many bytes on a blob is written past the page cache."""
 
 _HASH_STEP: Final = 16 << 20
 """How many bytes are hashed before a cancellation is looked for."""
@@ -29,6 +33,7 @@ class PartialBlob:
     def __init__(self, place: Path, descriptor: int) -> None:
         self._place = place
         self._file = descriptor
+        self._direct: DirectFile | None = None
         self.size = os.fstat(descriptor).st_size
 
     @classmethod
@@ -77,9 +82,23 @@ class PartialBlob:
             raise
 
     def write(self, chunks: Sequence[bytes]) -> None:
-        """Append chunks. Raise StoreFull; what fitted stays."""
+        """Append chunks; some bytes may stay in memory until `flush`. Raise StoreFull; what
+        fitted stays."""
         with disk_errors(self._place, full=KEPT):
-            write_all(self._file, chunks)
+            if self._direct is None:
+                write_all(self._file, chunks)
+            else:
+                self._direct.write(chunks)
+
+    def flush(self) -> None:
+        """Write what is still in memory. Raise StoreFull; what fitted stays."""
+        direct, self._direct = self._direct, None
+        if direct is not None:
+            with disk_errors(self._place, full=KEPT):
+                try:
+                    direct.flush()
+                finally:
+                    direct.close()
 
     def truncate(self) -> None:
         """Begin anew."""
@@ -110,12 +129,17 @@ class PartialBlob:
 
     async def _append(self, content: BlobContent, hasher: Hasher) -> None:
         writer = BlockWriter(self.write)
+        if content.descriptor.size - self.size >= LARGE:
+            self._direct = DirectFile.of(partial_path(self._place), self._file, self.size)
         try:
             async for chunk in content.read(self.size, hasher):
                 await writer.add(chunk)
             await writer.finish()
+            await asyncio.to_thread(self.flush)
         finally:
             await writer.settle(keep=True)
+            with suppress(RegistryError):  # the first error is the one to tell
+                self.flush()
             self.size = os.fstat(self._file).st_size
 
     async def _hash(self, hasher: Hasher) -> None:
