@@ -95,7 +95,12 @@ class Client:
 
         files = await open_archive(address.path)
         self._opened.callback(files.close)
-        if address.kind == "oci-archive":
+        kind = address.kind
+        if address.path == "-":
+            # Nobody can look into a pipe beforehand, so what is in it decides.
+            layout, table = (files.find(name) for name in ("index.json", "manifest.json"))
+            kind = "oci-archive" if table is None else kind if layout else "docker-archive"
+        if kind == "oci-archive":
             from entrepot.adapters.ends.oci_archive import OciArchiveSource
 
             return OciArchiveSource(files, address.reference)

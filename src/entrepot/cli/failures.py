@@ -1,12 +1,15 @@
 """Failures as a terminal shows them: one line that says what happened, one what to do next."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 import typer
 
-from entrepot.config import ConfigError
 from entrepot.oci import errors
+
+if TYPE_CHECKING:
+    from entrepot.config import ConfigError
 
 ERROR: Final = 1
 USAGE: Final = 64
@@ -65,7 +68,7 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, typer.TyperException):
         # Typer gives 2 to every mistake on the command line; for us 2 is "not found".
         return USAGE if error.exit_code == 2 else error.exit_code
-    if isinstance(error, ConfigError):
+    if _is_config_error(error):
         from_flags = all(problem.origin.startswith("--") for problem in error.problems)
         return USAGE if from_flags else ERROR
     return next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), ERROR)
@@ -79,11 +82,12 @@ def _flat(error: BaseException) -> Sequence[BaseException]:
 
 def _lines(error: BaseException) -> Iterator[tuple[str, str]]:
     """Yield (what happened, what to do next or nothing)."""
+    if _is_config_error(error):
+        for problem in error.problems:
+            where = f"{problem.origin}: " if problem.origin else ""
+            yield f"{where}{problem.message}", problem.hint
+        return
     match error:
-        case ConfigError():
-            for problem in error.problems:
-                where = f"{problem.origin}: " if problem.origin else ""
-                yield f"{where}{problem.message}", problem.hint
         case typer.TyperException():
             context = getattr(error, "ctx", None)
             yield (
@@ -106,3 +110,9 @@ def _lines(error: BaseException) -> Iterator[tuple[str, str]]:
                 f"unexpected {type(error).__name__}: {scrub(str(error))}",
                 "this is a mistake in Entrepot; --debug shows where",
             )
+
+
+def _is_config_error(error: BaseException) -> "TypeGuard[ConfigError]":
+    # Only commands that import the settings, which takes 15 ms, can fail with one.
+    module = sys.modules.get("entrepot.config.errors")
+    return module is not None and isinstance(error, module.ConfigError)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from entrepot.cli.failures import warn
 from entrepot.cli.words import debugging
 from entrepot.client import Client
 
@@ -36,7 +37,7 @@ async def _within(work: Callable[[Client], Awaitable[Result]]) -> Result:
     with suppress(NotImplementedError, RuntimeError):  # not the main thread, as in tests
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
     try:
-        async with Client(os.environ, debug=debugging.get()) as client:
+        async with Client(os.environ, debug=debugging.get(), warn=warn) as client:
             return await work(client)
     except asyncio.CancelledError:
         if terminated:
