@@ -277,7 +277,9 @@ def _refused(registry: str, question: Question, answer: Settled) -> RegistryErro
     if question.login is not None and answer.status == 403:
         hint = f"the login may not do that, or has expired; use another: entrepot login {registry}"
         return Denied(f"{start}; {hint}", detail=detail)
-    if 400 <= answer.status < 500 and answer.status not in (404, 405):
+    # 405 to nobody in particular: a server of OAuth2 alone, which gives nothing without a login.
+    lacking = (404, 405) if question.login is not None else (404,)
+    if 400 <= answer.status < 500 and answer.status not in lacking:
         return Unauthorized(f"{start}; log in: entrepot login {registry}", detail=detail)
     return Unavailable(f"{start}; whoever runs the registry must mend that", detail=detail)
 
