@@ -88,7 +88,9 @@ _BY_CODE: Final[dict[int, Meaning]] = {
         "{peer} did not answer in time ({words}); check the network, the port, "
         "and whether a proxy is needed (--proxy)"
     ),
-    35: Meaning("TLS with {peer} failed ({words}); check the port and what stands between"),
+    35: Meaning(
+        "TLS with {peer} failed ({words}); check the port, and use --plain-http if it has no TLS"
+    ),
     52: Meaning(
         "{peer} closed the connection without an answer; if it speaks TLS, leave out "
         "--plain-http, else try again"
@@ -138,6 +140,7 @@ _BY_WORDS: Final[tuple[tuple[frozenset[int], tuple[str, ...], Meaning], ...]] = 
             CertificateRefused,
         ),
     ),
+    (frozenset({43, 58}), ("private key", "certificate"), _OWN_CERTIFICATE),
     (frozenset({56}), ("response 407",), _PROXY_CREDENTIALS),
     (frozenset({7, 56, 97}), ("CONNECT tunnel failed",), _PROXY),
     (
