@@ -45,12 +45,13 @@ class History:
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
     """An image's config: the whole document, and what is read of it. Not to be changed in place;
-    the `with_…` functions return another."""
+    the `with_…` functions return another. `content` is the bytes that it was read from."""
 
     document: Mapping[str, object]
     platform: Platform
     diff_ids: tuple[Digest, ...]
     history: tuple[Mapping[str, object], ...]
+    content: bytes = b""
 
     @property
     def section(self) -> Mapping[str, object]:
@@ -100,7 +101,7 @@ def parse_config(content: bytes) -> ImageConfig:
     except ManifestInvalid as error:
         problem = error.message.replace("the manifest", "the document")
         raise ManifestInvalid(f"the image config: {problem}", detail=error.detail) from None
-    return ImageConfig(_members(content), platform, diff_ids, history)
+    return ImageConfig(_members(content), platform, diff_ids, history, content)
 
 
 def with_layers(

@@ -1,17 +1,16 @@
 """Images taken apart: the small documents that all image editing starts from."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from entrepot.oci import media_types
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import DigestInvalid, ManifestInvalid, ManifestUnknown, Unsupported
+from entrepot.oci.errors import DigestInvalid, ManifestInvalid, Unsupported
 from entrepot.oci.image_config import MAX_SIZE, ImageConfig, parse_config
 from entrepot.oci.layer_compression import is_layer
-from entrepot.oci.manifest import Index, Manifest, parse_manifest
-from entrepot.oci.platform import Platform
+from entrepot.oci.manifest import Index, Manifest
 from entrepot.ports.image_end import ImageSource
+from entrepot.services.verified_manifest import read_manifest
 
 CONFIGS = frozenset({media_types.OCI_CONFIG, media_types.DOCKER_CONFIG})
 
@@ -28,11 +27,6 @@ class Image:
     def is_docker(self) -> bool:
         """Whether it speaks in Docker's media types."""
         return self.manifest.media_type == media_types.DOCKER_MANIFEST
-
-
-async def read_manifest(source: ImageSource, descriptor: Descriptor) -> Manifest | Index:
-    """Return a manifest or index, parsed. Raise ManifestUnknown, ManifestInvalid."""
-    return parse_manifest(await source.manifest(descriptor), descriptor.media_type)
 
 
 async def read_image(source: ImageSource, descriptor: Descriptor) -> Image:
@@ -87,43 +81,6 @@ async def read_small_blob(
             "source is damaged, so copy from another place"
         )
     return content
-
-
-async def choose_image(
-    source: ImageSource, root: Descriptor, platform: Platform | None
-) -> Descriptor:
-    """Return the image of a platform: `root` itself unless that is an index.
-
-    None means the index' only image. Raise ManifestUnknown naming the platforms there are.
-    """
-    if not media_types.is_index(root.media_type):
-        return root
-    images = await _images(source, root, depth=0)
-    if platform is None:
-        if len(images) == 1:
-            return images[0]
-        raise Unsupported(_choose(images))
-    for image in images:
-        if image.platform is not None and image.platform.matches(platform):
-            return image
-    raise ManifestUnknown(f"there is no image for {platform}; {_choose(images)}")
-
-
-async def _images(source: ImageSource, root: Descriptor, depth: int) -> list[Descriptor]:
-    index = await read_manifest(source, root)
-    found: list[Descriptor] = []
-    for child in index.manifests if isinstance(index, Index) else ():
-        if media_types.is_index(child.media_type) and depth < 4:
-            found += await _images(source, child, depth + 1)
-        elif media_types.is_manifest(child.media_type):
-            found.append(child)
-    attestations = [one for one in found if one.platform and one.platform.os == "unknown"]
-    return [one for one in found if one not in attestations]
-
-
-def _choose(images: Sequence[Descriptor]) -> str:
-    known = ", ".join(sorted(str(one.platform) for one in images if one.platform)) or "none told"
-    return f"the index holds {len(images)} images ({known}); choose one of them with --platform"
 
 
 def layer_name(number: int, descriptor: Descriptor) -> str:

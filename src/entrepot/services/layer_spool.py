@@ -72,6 +72,10 @@ class SpooledLayer:
                 detail={"expected": str(diff_id), "received": str(hasher.digest())},
             )
 
+    def described(self, descriptor: Descriptor) -> "SpooledLayer":
+        """Return the same file under another descriptor of it."""
+        return SpooledLayer(descriptor, self._file, self.where)
+
     @property
     def compression(self) -> Compression:
         """How its media type says it is packed. Raise Unsupported if it is no layer of files."""
@@ -104,8 +108,12 @@ async def spool_layer(
 async def _stream(
     source: ImageSource, descriptor: Descriptor, report: Report
 ) -> AsyncGenerator[bytes, None]:
-    async for chunk in VerifiedBlob(source, descriptor, report).read():
-        yield chunk
+    blob = VerifiedBlob(source, descriptor, report)
+    try:
+        async for chunk in blob.read():
+            yield chunk
+    finally:
+        await blob.close()
 
 
 def unnamed_file(folder: Path | None) -> BinaryIO:
