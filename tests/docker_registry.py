@@ -20,10 +20,11 @@ class RunningDockerRegistry:
     """One process on a free loopback port, ready when the constructor returns. The test is
     reported not run where the program is missing.
 
-    `delete` is whether it deletes. After `kill`, `start` serves the same data at the same place.
+    `delete` is whether it deletes; with `users`, lines of an htpasswd file (bcrypt), nobody else
+    gets in. After `kill`, `start` serves the same data at the same place.
     """
 
-    def __init__(self, folder: Path, *, delete: bool = True) -> None:
+    def __init__(self, folder: Path, *, delete: bool = True, users: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.host = f"127.0.0.1:{free_port()}"
@@ -31,10 +32,14 @@ class RunningDockerRegistry:
         self._config = folder / "config.yml"
         self._log = folder / "registry.log"
         self._process: subprocess.Popen[bytes] | None = None
+        passwords = folder / "htpasswd"
+        passwords.write_text(users)
+        guard = {"htpasswd": {"realm": "a test", "path": str(passwords)}}
         self._config.write_text(
             json.dumps(  # which is YAML
                 {
                     "version": "0.1",
+                    "auth": guard if users else {},
                     "log": {"level": "info"},
                     "storage": {
                         "filesystem": {"rootdirectory": str(folder / "data")},
@@ -80,7 +85,7 @@ class RunningDockerRegistry:
         connection = HTTPConnection(self.host, timeout=5)
         try:
             connection.request("GET", "/v2/")
-            return connection.getresponse().status == 200
+            return connection.getresponse().status in (200, 401)
         except (OSError, HTTPException):
             return False
         finally:
