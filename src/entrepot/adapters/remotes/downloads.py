@@ -20,6 +20,9 @@ from entrepot.protocol.routes import blob_path
 IDENTITY: Final = {"Accept-Encoding": "identity"}
 """What a blob is asked for with: its own bytes, not compressed on the way."""
 
+_BULK: Final = 1024 * 1024
+"""Bytes above which a download is worth a connection of its own."""
+
 _HEAD_REFUSED: Final = frozenset({400, 401, 403, 404, 405, 406, 415, 501})
 _CONTENT_RANGE: Final = re.compile(
     r"\s*bytes[ =](?:([0-9]{1,19})-([0-9]{1,19})|\*)/([0-9]{1,19}|\*)\s*", re.ASCII | re.IGNORECASE
@@ -104,7 +107,8 @@ class _Download:
         if ranged:
             headers["Range"] = f"bytes={self.offset}-"
         path = blob_path(self._endpoint.name, self._descriptor.digest)
-        request = Request("GET", path, headers)
+        bulk = self._descriptor.size - self.offset > _BULK
+        request = Request("GET", path, headers, bulk=bulk)
         async with self._endpoint.send(request, PULL, expect=(404, 416)) as response:
             skip = self._skipped(response, ranged)
             chunks = response.chunks()
@@ -130,7 +134,7 @@ class _Download:
                     raise self._wrong_size(str(part.size))
                 raise _RangesIgnored
             case 206:
-                if part is None or part.start is None:
+                if part is None or part.end is None or part.end > size:
                     raise _RangesIgnored
                 if part.size not in (None, size):
                     raise self._wrong_size(str(part.size))

@@ -21,6 +21,7 @@ from entrepot.oci import media_types
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import (
+    ManifestBlobUnknown,
     ManifestInvalid,
     ManifestUnknown,
     NameUnknown,
@@ -125,13 +126,24 @@ class Referrers:
             changed = change(listed)
             if changed == listed:
                 return
-            await self._store(subject, index, changed)
+            try:
+                await self._store(subject, index, changed)
+            except ManifestBlobUnknown:  # some of what is listed was deleted, and left there
+                await self._store(subject, index, await self._existing(changed))
         _, listed = await self._listed(subject)
         if change(listed) != listed:
             raise Unavailable(
                 f"the list of referrers {self.endpoint}:{fallback_tag(subject)} is being changed "
                 "by others again and again; try once more when they are done"
             )
+
+    async def _existing(self, listed: Entries) -> Entries:
+        """Return the entries whose manifests are there."""
+        return [
+            entry
+            for entry in listed
+            if await self.manifests.has(Descriptor.of_json(entry, "manifests"))
+        ]
 
     async def _store(self, subject: Digest, index: Mapping[str, Any], listed: Entries) -> None:
         if not listed and await self._drop(subject):
