@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.adapters.credentials.helpers import Helper
+from entrepot.adapters.credentials.programs import Helper
 from entrepot.oci.errors import Unauthorized
 from entrepot.ports.credential_store import Credentials
 from tests.unit.adapters.credentials.keychain import Keychain
