@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from entrepot.adapters.credentials.programs import Helper
 from entrepot.adapters.credentials.keys import candidates, plain_key, server_name
+from entrepot.adapters.credentials.programs import Helper
 from entrepot.oci.errors import Unauthorized
 from entrepot.ports.credential_store import Credentials
 

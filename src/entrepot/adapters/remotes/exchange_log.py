@@ -63,12 +63,6 @@ class ExchangeLog:
         if self.enabled:
             self._log("no answer", request, seconds, error=shown_text(str(error)))
 
-    def told(self, event: str, **values: str) -> None:
-        """Note a decision; values are shown as text with what looks like a secret hidden."""
-        if self.enabled:
-            shown = {name: shown_text(value) for name, value in values.items()}
-            self._logging().debug(event, **shown)
-
     def _log(self, event: str, request: Request, seconds: float, **values: object) -> None:
         self._logging().debug(
             event,

@@ -82,6 +82,8 @@ def refusal(asking: Asking, answer: Settled, asked_pause: float | None = None) -
     words = f" ({said})" if str(said) else ""
     message = f"{told_by} answers {answer.status}{words} to {asking.request.method} {path}; {hint}"
     detail = {"registry": asking.host, "status": answer.status, "code": said.code}
+    if asked_pause is not None:
+        detail["retry_after"] = asked_pause
     return _made(kind, message, detail, answer)
 
 

@@ -3,14 +3,11 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from entrepot.adapters.remotes.exchange import Response
 from entrepot.oci.errors import RegistryError
 from entrepot.protocol.rate_limits import parse_rate_limit, parse_retry_after
 from entrepot.rules.retries import TRANSIENT, RetryPolicy, is_hopeless, next_delay
-
-NO_RETRIES: Final = RetryPolicy(retries=0)
 
 
 class Retries:

@@ -176,5 +176,6 @@ def test_numbers_are_taken_from_the_headers() -> None:
 def test_a_limit_says_how_much_and_how_long() -> None:
     asking = Asking("registry.example", BASE, Request("GET", BASE + "/v2/"))
     limited = answer(429, ratelimit_limit="100;w=21600", ratelimit_remaining="0;w=21600")
-    message = refusal(asking, limited, 7.0).message
-    assert "it allows 100 requests in 21600 s; wait 7 s, or log in for more" in message
+    error = refusal(asking, limited, 7.0)
+    assert "it allows 100 requests in 21600 s; wait 7 s, or log in for more" in error.message
+    assert error.detail["retry_after"] == 7.0
