@@ -112,6 +112,7 @@ _BY_CODE: Final[dict[int, Meaning]] = {
     100: _HEAD_TOO_LARGE,
 }
 
+# What a code alone does not tell; the first that fits.
 _BY_WORDS: Final[tuple[tuple[frozenset[int], tuple[str, ...], Meaning], ...]] = (
     (
         frozenset({35}),
@@ -141,7 +142,7 @@ _BY_WORDS: Final[tuple[tuple[frozenset[int], tuple[str, ...], Meaning], ...]] = 
         ),
     ),
     (frozenset({43, 58}), ("private key", "certificate"), _OWN_CERTIFICATE),
-    (frozenset({56}), ("response 407",), _PROXY_CREDENTIALS),
+    (frozenset({7, 56, 97}), ("CONNECT tunnel failed, response 407",), _PROXY_CREDENTIALS),
     (frozenset({7, 56, 97}), ("CONNECT tunnel failed",), _PROXY),
     (
         frozenset({7, 97}),
@@ -154,10 +155,12 @@ _BY_WORDS: Final[tuple[tuple[frozenset[int], tuple[str, ...], Meaning], ...]] = 
 
 def failure(code: int, words: str, peer: Peer) -> RegistryFailure:
     """Return what a transfer that ended with libcurl's `code` and `words` is to the caller."""
-    meaning = _BY_CODE.get(code, _BROKEN)
-    for codes, marks, special in _BY_WORDS:
-        if code in codes and any(mark in words for mark in marks):
-            meaning = special
+    special = (
+        meaning
+        for codes, marks, meaning in _BY_WORDS
+        if code in codes and any(mark in words for mark in marks)
+    )
+    meaning = next(special, _BY_CODE.get(code, _BROKEN))
     return _make(meaning, words or f"code {code}", peer)
 
 
