@@ -43,14 +43,14 @@ async def select(
     keep_index: bool,
     report: Report,
 ) -> Selection:
-    """Return what of `root` is for the platforms: all of it for None, the image itself for one,
+    """Return what of `root` is for the platforms: all of it without any, the image itself for one,
     a new index for several or with `keep_index`.
 
     An image that is not in an index is taken for whatever it is for, with a warning if that is
     not what was asked for. Raise ManifestUnknown, listing what there is, if nothing fits.
     """
     manifest = await read_manifest(source, root)
-    if platforms is None:
+    if not platforms:
         return Selection(root, manifest)
     if isinstance(manifest, Manifest):
         await _warn_unless_for(source, root, manifest, platforms, report)

@@ -61,22 +61,24 @@ class ReferrerCopy:
     async def _follow(self, subjects: Sequence[Digest], replaced: Collection[Digest]) -> None:
         """Copy the referrers of some subjects; return when all are published."""
         listings = [self._copy.start(self._list(subject)) for subject in subjects]
-        copying = []
+        copying, indexes = [], []
         for subject, listing in zip(subjects, listings, strict=True):
             found = await listing
             if subject in replaced:
                 self._warn_of_left(subject, found)
                 continue
             for referrer in found:
-                if referrer.digest in self._copy.manifests:
-                    continue
-                work = self._copy_referrer(subject, referrer)
                 if media_types.is_index(referrer.media_type):
-                    await work  # it takes places for what it lists, and must not hold one
-                else:
+                    indexes.append((subject, referrer))
+                elif referrer.digest not in self._copy.manifests:
+                    work = self._copy_referrer(subject, referrer)
                     copying.append(await self._copy.in_place(work))
         for task in copying:
             await task
+        # Afterwards, in this task: they may list the others, and take places for what they list.
+        for subject, referrer in indexes:
+            if referrer.digest not in self._copy.manifests:
+                await self._copy_referrer(subject, referrer)
 
     async def _list(self, subject: Digest) -> Sequence[Descriptor]:
         types = self._artifact_types

@@ -107,7 +107,7 @@ async def _copy(
                 target,
                 report,
                 group,
-                jobs=options.jobs,
+                jobs=max(options.jobs, 1),
                 format=options.format,
                 foreign_layers=options.foreign_layers,
             )
@@ -150,7 +150,7 @@ async def _walk(
             report,
             graph,
             artifact_types=options.artifact_types,
-            jobs=options.jobs,
+            jobs=max(options.jobs, 1),
         )
         await referrers.run(replaced)
     return _Copied(graph, stored, replaced)

@@ -19,6 +19,7 @@ from entrepot.oci.errors import (
 )
 from entrepot.oci.platform import Platform
 from entrepot.ports.image_end import BlobContent
+from entrepot.rules.platform_choice import ATTESTED_DIGEST, ATTESTED_KIND
 from entrepot.services.progress import (
     BlobFinished,
     BlobStarted,
@@ -68,6 +69,13 @@ async def test_every_platform_is_copied_unless_one_is_asked_for() -> None:
     result = await copy(holding(example), target)
     assert target.images.manifests.keys() == {one.digest for one in example.manifests}
     assert result.manifests == 3
+
+
+@pytest.mark.parametrize("options", [{"platforms": ()}, {"jobs": 0}])
+async def test_nothing_in_particular_means_everything(options: dict[str, object]) -> None:
+    target = Folder()
+    await copy(holding(index()), target, **options)
+    assert len(target.images.manifests) == 3
 
 
 async def test_shared_blobs_are_sent_once() -> None:
@@ -233,6 +241,58 @@ async def test_a_single_image_for_another_platform_is_taken_with_a_warning() -> 
     told = Told()
     await copy(holding(image(platform=ELSEWHERE)), Folder(), told, platforms=(HERE,))
     assert "linux/arm64" in told.warnings
+
+
+async def test_an_index_of_one_platform_is_made_if_asked_for() -> None:
+    example, target = index(), Folder()
+    result = await copy(holding(example), target, platforms=(HERE,), keep_index=True)
+    assert result.root.media_type == media_types.OCI_INDEX
+    assert len(target.images.manifests) == 2
+
+
+async def test_attestations_stay_with_the_images_they_are_about() -> None:
+    ours, theirs = image("ours"), image("theirs", platform=ELSEWHERE)
+    unknown = Platform("unknown", "unknown")
+    attested = []
+    for about in (ours, theirs):
+        statement = artifact(payload=str(about.root.digest).encode())
+        says = {ATTESTED_KIND: "attestation-manifest", ATTESTED_DIGEST: str(about.root.digest)}
+        attested.append(replace(statement.root, annotations=says, platform=unknown))
+    listed = [
+        replace(ours.root, platform=HERE),
+        replace(theirs.root, platform=ELSEWHERE),
+        *attested,
+    ]
+    content = document(
+        {
+            "schemaVersion": 2,
+            "mediaType": media_types.OCI_INDEX,
+            "manifests": [one.to_json() for one in listed],
+        }
+    )
+    root = described(content, media_types.OCI_INDEX)
+    parts = [artifact(payload=str(about.root.digest).encode()) for about in (ours, theirs)]
+    source = holding(ExampleImage(root, {root: content}, {}), ours, theirs, *parts)
+    target = Folder()
+    await copy(source, target, platforms=(HERE,), keep_index=True)
+    assert target.images.manifests.keys() >= {ours.root.digest, attested[0].digest}
+    assert attested[1].digest not in target.images.manifests
+    told, target = Told(), Folder()
+    result = await copy(source, target, told, format="docker")
+    assert result.root.media_type == media_types.DOCKER_MANIFEST_LIST
+    assert len(target.images.manifests) == 3
+    assert str(attested[0].digest) in told.warnings
+
+
+async def test_platforms_that_only_configs_tell_are_found() -> None:
+    ours, theirs = image("ours"), image("theirs", platform=ELSEWHERE)
+    content = document(
+        {"schemaVersion": 2, "manifests": [theirs.root.to_json(), ours.root.to_json()]}
+    )
+    root = described(content, media_types.OCI_INDEX)
+    source = holding(ExampleImage(root, {root: content}, {}), ours, theirs)
+    result = await copy(source, Folder(), platforms=(HERE,))
+    assert result.root.digest == ours.root.digest
 
 
 async def test_referrers_of_what_was_converted_stay_behind_with_a_warning() -> None:
