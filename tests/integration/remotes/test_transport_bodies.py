@@ -32,6 +32,7 @@ class Source:
         self.given = 0
         self.closed = 0
         self.begun = asyncio.Event()
+        self.over = asyncio.Event()
 
     def body(self, length: int | None = None) -> Body:
         return Body(sum(map(len, self.chunks)) if length is None else length, self.read)
@@ -47,6 +48,7 @@ class Source:
                 raise self.error
         finally:
             self.closed += 1
+            self.over.set()
 
 
 async def stored(peer: Peer) -> None:
@@ -79,6 +81,22 @@ async def test_a_body_arrives_whole_however_it_is_cut(transport: CurlTransport, 
         assert len(server.peers) == 1
 
 
+async def test_a_last_chunk_waits_for_room_like_any_other(transport: CurlTransport) -> None:
+    """What was read ahead is full when the iterator ends, as the server reads late."""
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await source.over.wait()
+        await peer.send(respond(str(len(await peer.body())).encode()))
+
+    blocks = [bytes(24 * MIB), bytes(MIB), b"last"]
+    source = Source(*blocks)
+    async with scripted(script) as server:
+        async with transport.send(Request("PUT", server.url, body=source.body())) as response:
+            assert await response.read(99) == str(sum(map(len, blocks))).encode()
+        assert source.closed == 1
+
+
 async def test_a_body_that_comes_slowly_is_waited_for(transport: CurlTransport) -> None:
     source = Source(b"one", b"two", b"three", pause=0.05)
     async with scripted(stored) as server:
@@ -87,7 +105,11 @@ async def test_a_body_that_comes_slowly_is_waited_for(transport: CurlTransport) 
         assert source.closed == 1
 
 
-async def test_a_server_that_does_not_read_stops_the_body(transport: CurlTransport) -> None:
+@pytest.mark.parametrize("block", [256 * 1024, MIB, 3 * MIB], ids=str)
+async def test_a_server_that_does_not_read_stops_the_body(
+    transport: CurlTransport, block: int
+) -> None:
+    count = 64 * MIB // block
     go_on = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -95,7 +117,7 @@ async def test_a_server_that_does_not_read_stops_the_body(transport: CurlTranspo
         await go_on.wait()
         await peer.send(respond(str(len(await peer.body())).encode()))
 
-    source = Source(*[bytes(256 * 1024)] * 256)
+    source = Source(*[bytes(block)] * count)
     async with scripted(script) as server:
 
         async def put() -> bytes:
@@ -107,9 +129,9 @@ async def test_a_server_that_does_not_read_stops_the_body(transport: CurlTranspo
         while before != source.given:  # until nothing more is taken
             before = source.given
             await asyncio.sleep(0.2)
-        assert 0 < source.given < 64  # a quarter: ours and the kernel's buffers
+        assert 0 < source.given < count // 2  # ours and the kernel's buffers
         go_on.set()
-        assert await putting == str(64 * MIB).encode()
+        assert await putting == str(count * block).encode()
 
 
 @pytest.mark.parametrize("status", ["307 Elsewhere", "401 Who", "413 Too Large", "503 Later"])

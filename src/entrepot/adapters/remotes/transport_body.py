@@ -92,16 +92,16 @@ class BodyFeed:
                 f"the content to send ended after {total} of {self._length} bytes; "
                 "it changed while it was read, so try again"
             )
-        self._ended = True
-        await self._offer(last)
+        await self._offer(last, ends=True)
 
-    async def _offer(self, chunk: bytes) -> None:
+    async def _offer(self, chunk: bytes, *, ends: bool = False) -> None:
         while self._held >= AHEAD:
             self._room.clear()
             await self._room.wait()
         if chunk:
             self._chunks.append(memoryview(chunk))
             self._held += len(chunk)
+        self._ended = ends
         if self.starved:
             self.starved = False
             self._resume()

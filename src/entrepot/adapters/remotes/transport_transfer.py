@@ -197,7 +197,7 @@ class Transfer:
         if line.startswith(b"HTTP/"):
             version, _, rest = line.decode("latin-1").partition(" ")
             self._version = version[5:]
-            self._status = int(rest[:3])
+            self._status = int(rest[:3]) if rest[:3].isdecimal() else 0
             self._lines = []
         elif line.strip():
             name, _, value = line.decode("latin-1").partition(":")
