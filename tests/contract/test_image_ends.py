@@ -71,7 +71,6 @@ class OciArchivePlace:
 class TestOciArchive(ImageEndSuite):
     adds = False
     commits = True
-    continues = False
 
     @pytest.fixture
     def place(self, tmp_path: Path) -> OciArchivePlace:
@@ -94,7 +93,6 @@ class TestDockerArchive(ImageEndSuite):
     holds_artifacts = False
     adds = False
     commits = True
-    continues = False
 
     @pytest.fixture
     def place(self, tmp_path: Path) -> DockerArchivePlace:

@@ -70,10 +70,10 @@ class DockerArchiveTarget:
 
     async def has_blob(self, descriptor: Descriptor) -> bool:
         whole = descriptor.media_type not in _ZSTD or descriptor.digest in self._archive.plain
-        return whole and blob_name(descriptor.digest) in self._archive.output.names
+        return whole and await self._archive.output.has(blob_name(descriptor.digest))
 
     async def has_manifest(self, descriptor: Descriptor) -> bool:
-        return blob_name(descriptor.digest) in self._archive.output.names
+        return await self._archive.output.has(blob_name(descriptor.digest))
 
     async def put_blob(self, content: BlobContent) -> None:
         name = blob_name(content.descriptor.digest)
@@ -103,7 +103,7 @@ class DockerArchiveTarget:
                 f"({manifest.artifact_type}); write it to oci: or oci-archive:"
             )
         if loadable:
-            self._list(root, manifest, tags)
+            await self._list(root, manifest, tags)
         await self._archive.output.add_bytes(blob_name(root.digest), content)
         self._archive.index = self._archive.index.with_root(
             root, [self._annotations(tag) for tag in tags]
@@ -134,12 +134,13 @@ class DockerArchiveTarget:
             )
         return read
 
-    def _list(self, root: Descriptor, manifest: Manifest, tags: Sequence[Tag]) -> None:
+    async def _list(self, root: Descriptor, manifest: Manifest, tags: Sequence[Tag]) -> None:
         """Add the image to the table. A name is that of one image only."""
         archive = self._archive
         layers = [archive.plain.get(d.digest, blob_name(d.digest)) for d in manifest.layers]
         config = blob_name(manifest.config.digest)
-        if missing := [name for name in (config, *layers) if name not in archive.output.names]:
+        missing = [name for name in (config, *layers) if not await archive.output.has(name)]
+        if missing:
             raise ManifestBlobUnknown(
                 f"{missing[0]} of {root.digest} is not in the archive, which docker could not "
                 "load then; layers that are kept elsewhere have to be copied along"

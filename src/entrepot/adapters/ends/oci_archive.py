@@ -1,8 +1,9 @@
 """The Ends `oci-archive:FILE` and `-`: an image layout in a tar, read without unpacking it and
 written front to back.
 
-A written archive holds every blob as it came, then `index.json` and `oci-layout`. In a file it
-replaces what was there in one step, at `commit`.
+A written archive holds every blob as it came, then `index.json` and `oci-layout`. A file replaces
+what was there in one step, at `commit`; until then it is hidden (`.FILE.partial`), and what broke
+off is continued there.
 """
 
 import asyncio
@@ -85,8 +86,8 @@ class OciArchiveSource:
 class OciArchiveTarget:
     """See the port: an ImageTarget. `path` is a file, a pipe, or `-` for standard output.
 
-    Blobs are written one after the other. In a file one that fails can be put again; in a pipe
-    it is the end: everything after it raises Unavailable.
+    Blobs are written one after the other. In a file one that fails is continued when it is put
+    again; in a pipe it is the end: everything after it raises Unavailable.
     """
 
     def __init__(self, path: str) -> None:
@@ -95,10 +96,10 @@ class OciArchiveTarget:
         self._index = LayoutIndex(self._output.where)
 
     async def has_blob(self, descriptor: Descriptor) -> bool:
-        return blob_name(descriptor.digest) in self._output.names
+        return await self._output.has(blob_name(descriptor.digest))
 
     async def has_manifest(self, descriptor: Descriptor) -> bool:
-        return blob_name(descriptor.digest) in self._output.names
+        return await self._output.has(blob_name(descriptor.digest))
 
     async def put_blob(self, content: BlobContent) -> None:
         await self._output.add(blob_name(content.descriptor.digest), content)

@@ -84,8 +84,9 @@ def normal(name: str) -> str:
     return posixpath.normpath("/" + name).lstrip("/")
 
 
-def read_entries(descriptor: int, where: str) -> Iterator[TarEntry]:
-    """Yield files and links in order. Raise ContentInvalid for what is no whole tar."""
+def read_entries(descriptor: int, where: str, *, cut_off: bool = False) -> Iterator[TarEntry]:
+    """Yield files and links in order. Raise ContentInvalid for what is no whole tar; with
+    `cut_off` the last entry may lack bytes."""
     whole = os.fstat(descriptor).st_size
     at, count, extension = 0, 0, _Extension()
     while (header := _read(descriptor, at, BLOCK_SIZE, where)) and header != bytes(BLOCK_SIZE):
@@ -95,7 +96,7 @@ def read_entries(descriptor: int, where: str) -> Iterator[TarEntry]:
             size = extension.size
         start = at + BLOCK_SIZE
         at = start + size + -size % BLOCK_SIZE
-        if start + size > whole:
+        if start + size > whole and not (cut_off and kind in _FILES):
             raise ContentInvalid(
                 f"{where} is cut off: it ends after {whole} bytes, in the middle of an entry; "
                 "get it anew"
