@@ -62,7 +62,8 @@ async def attach(
     opened: list[SpooledLayer] = []
     try:
         for file in files:
-            opened.append(await asyncio.to_thread(_opened, file))
+            one = await asyncio.to_thread(_opened, file)
+            opened.append(one)  # one by one: if the next cannot be opened, these are closed
         report(Planned(len(opened) + 1, sum(one.descriptor.size for one in opened)))
         await put_content(replace(_EMPTY_DESCRIPTOR, data=None), _EMPTY, target, report)
         for one in opened:
