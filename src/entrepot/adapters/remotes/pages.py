@@ -25,7 +25,7 @@ MOST_PAGES: Final = 10_000
 
 _LINK: Final = re.compile(r'<([^<>]*)>((?:[^",<]|"(?:[^"\\]|\\.)*")*)')
 _BARE_LINK: Final = re.compile(r"\s*([^\s;,<>]+)\s*(;[^<>]*)")
-_RELATION: Final = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
+_PARAMETER: Final = re.compile(r';\s*([^\s;=",]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))')
 
 
 def parse_next_link(field: str | None) -> str | None:
@@ -36,9 +36,9 @@ def parse_next_link(field: str | None) -> str | None:
     if not links and (bare := _BARE_LINK.fullmatch(field)):
         links = [bare.groups()]
     for link, parameters in links:
-        relation = _RELATION.search(parameters)
-        if relation and "next" in (relation[1] or relation[2] or "").lower().split():
-            return str(link).strip() or None
+        for name, quoted, bare_text in _PARAMETER.findall(parameters):
+            if name.lower() == "rel" and "next" in (quoted or bare_text).lower().split():
+                return str(link).strip() or None
     return None
 
 

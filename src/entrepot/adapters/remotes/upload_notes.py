@@ -43,7 +43,7 @@ class UploadNote:
 
     async def write(self, location: str) -> None:
         """Keep where the upload goes on. A disk that takes no note stops no upload."""
-        if location != self.location:
+        if location != self.location and _is_path(location):
             self.location = location
             await asyncio.to_thread(self._write, location)
 
@@ -63,9 +63,9 @@ class UploadNote:
     def _read(self) -> str | None:
         with suppress(OSError, ValueError, KeyError, TypeError):
             note = json.loads(os.pread(self._descriptor, _MOST_BYTES, 0))
-            location = note["location"]
-            if 0 <= self._now() - float(note["written"]) < LIFETIME and location.startswith("/"):
-                return str(location)
+            location, age = str(note["location"]), self._now() - float(note["written"])
+            if 0 <= age < LIFETIME and _is_path(location):
+                return location
         return None
 
     def _write(self, location: str) -> None:
@@ -131,6 +131,11 @@ class UploadNotes:
                         continue
                     if self._now() - file.stat(follow_symlinks=False).st_mtime > LIFETIME:
                         os.unlink(file)
+
+
+def _is_path(location: str) -> bool:
+    """Say whether it is a path; `//host/path` would lead to another host."""
+    return location.startswith("/") and not location.startswith("//")
 
 
 def _release(opening: "asyncio.Future[UploadNote | None]") -> None:
