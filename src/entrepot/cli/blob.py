@@ -4,14 +4,18 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, BinaryIO, Final, cast
 
 import typer
 
+from entrepot.cli import progress
+from entrepot.cli.destinations import STREAM
 from entrepot.cli.help_text import Command, Group, examples
 from entrepot.cli.option_groups import takes
 from entrepot.cli.output import (
     OutputOption,
+    QuietOption,
     human_size,
     print_json,
     print_lines,
@@ -24,6 +28,9 @@ from entrepot.cli.single_image import found
 from entrepot.client import Client, RemoteOptions
 from entrepot.oci.address import parse_address
 from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Hasher
+from entrepot.services.image_editing import put_file
+from entrepot.services.layer_spool import SpooledLayer, unnamed_file, write_spooled
 from entrepot.services.progress import Event
 from entrepot.services.verified_blob import VerifiedBlob
 
@@ -34,7 +41,8 @@ app = typer.Typer(
     epilog=examples("entrepot blob ls alpine:3.20"),
 )
 
-_BYTES = "application/octet-stream"
+_BYTES: Final = "application/octet-stream"
+_CHUNK: Final = 1 << 20
 
 
 @app.command("ls", cls=Command, epilog=examples("entrepot blob ls -o json alpine:3.20"))
@@ -104,6 +112,55 @@ def get(
         await asyncio.to_thread(sys.stdout.buffer.flush)
 
     with_client(work)
+
+
+@app.command(
+    cls=Command,
+    epilog=examples(
+        "entrepot blob put localhost:5000/team/app layer.tar.gz",
+        "tar -c . | entrepot blob put localhost:5000/team/app -",
+    ),
+)
+@takes(remote=remote_options)
+def put(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A repository in a registry.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The bytes; - for standard input.")],
+    quiet: QuietOption = False,
+    *,
+    remote: RemoteOptions,
+) -> None:
+    """Store a blob in a repository. Its digest is what is printed.
+
+    Most registries remove a blob that no manifest lists after a while.
+    """
+    address = parse_address(name)
+
+    async def work(client: Client) -> Descriptor:
+        repository = client.repository(address, remote)
+        blob = await asyncio.to_thread(_read, file)
+        try:
+            with progress.shown(quiet) as report:
+                await put_file(blob, repository, report)
+            return blob.descriptor
+        finally:
+            blob.close()
+
+    print(with_client(work).digest)
+
+
+def _read(file: str) -> SpooledLayer:
+    """Hash a file, or what standard input holds, which is kept in a temporary file."""
+    hasher, size = Hasher(), 0
+    if file == STREAM:
+        source, kept = sys.stdin.buffer, unnamed_file(None)
+    else:
+        source, kept = cast(BinaryIO, Path(file).open("rb", buffering=0)), None
+    while chunk := source.read(_CHUNK):
+        hasher.update(chunk)
+        size += len(chunk)
+        if kept is not None:
+            write_spooled(kept, chunk)
+    return SpooledLayer(Descriptor(_BYTES, hasher.digest(), size), kept or source, file)
 
 
 def _untold(_event: Event) -> None:

@@ -70,6 +70,14 @@ def _given(
             help="http, https, socks5 or socks5h proxy; without it what the environment says.",
         ),
     ] = None,
+    allow_realm: Annotated[
+        list[str] | None,
+        _option(
+            "--allow-realm",
+            metavar="HOST",
+            help="Log in at this token server too, though it is of another domain. Repeatable.",
+        ),
+    ] = None,
     retries: Annotated[
         int | None,
         _option(
@@ -110,6 +118,7 @@ def _remote(given: Given) -> RemoteOptions:
     for option, name in (("cert", "client_certificate"), ("key", "client_key")):
         if option in values:
             values[name] = values.pop(option)
+    values["allowed_realms"] = tuple(values.pop("allow_realm", ()))
     if values.get("username") and values.get("anonymous"):
         raise typer.BadParameter("--username and --anonymous contradict each other")
     if ("client_certificate" in values) != ("client_key" in values):

@@ -109,7 +109,7 @@ def selection(
             help="Blobs that are moved at a time.",
             rich_help_panel=PANEL,
         ),
-    ] = 4,
+    ] = 6,
 ) -> Selection:
     """Read the options of a transfer. Raise BadParameter where they contradict each other."""
     if platform and everything:
