@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 class RemoteOptions:
     """How registries are reached on one side of a command.
 
-    `username` and `password` go before every credential file; `proxy` is an egress proxy's URL
-    (http, https, socks5, socks5h), None what the environment says.
+    `username` and `password` go before every credential file. `allowed_realms` are hosts whose
+    token servers may be sent logins of other registries. `proxy` is an egress proxy's URL (http,
+    https, socks5, socks5h), None what the environment says.
     """
 
     username: str = ""
@@ -44,6 +45,7 @@ class RemoteOptions:
     client_certificate: Path | None = None
     client_key: Path | None = None
     proxy: str | None = field(default=None, repr=False)
+    allowed_realms: tuple[str, ...] = ()
     retries: int = 5
     referrers_tag_fallback: bool = True
 
@@ -193,6 +195,9 @@ class Client:
             self.credentials(options),
             plain_http=options.plain_http,
             tls_verify=options.tls_verify,
+            # A login that was given must count; one that was found may be out of date.
+            anonymous_fallback=not options.username,
+            allowed_realms=options.allowed_realms,
             offline=offline,
             retry_policy=RetryPolicy(options.retries),
             on_warning=self._warn,

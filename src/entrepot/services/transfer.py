@@ -34,7 +34,7 @@ class TransferOptions:
     source holds them; their URLs are never followed.
     """
 
-    jobs: int = 4
+    jobs: int = 6
     platforms: tuple[Platform, ...] | None = None
     referrers: bool = False
     artifact_types: tuple[str, ...] = ()

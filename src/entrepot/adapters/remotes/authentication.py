@@ -102,7 +102,8 @@ class Authentication:
         server = urlsplit(self.realm).netloc.rpartition("@")[2]
         return (
             f"{self.registry} wants its login to be sent to {server}, which was not done: that is "
-            f"another domain, or not encrypted. If {server} is to be trusted, allow it as a realm"
+            f"another domain, or not encrypted. If {server} is to be trusted, allow it as a realm "
+            f"(--allow-realm {server})"
         )
 
     def require_reachable_realm(self) -> None:
