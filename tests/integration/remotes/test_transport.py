@@ -3,9 +3,12 @@
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
+import uvloop
 
 from entrepot.adapters.remotes.exchange import Body, Request
 from entrepot.adapters.remotes.transport import CurlTransport
@@ -379,6 +382,52 @@ async def test_cancelling_a_wait_gives_the_connection_up(transport: CurlTranspor
             await waiting
         await asyncio.wait_for(gone.wait(), 10)
         assert await asked(transport, Request("GET", server.url)) == "small"
+
+
+async def test_cancelling_at_any_moment_spoils_nothing_for_others(
+    transport: CurlTransport,
+) -> None:
+    chance = random.Random(3)
+    sizes = {"/small": 10, "/large": 3 * MIB}
+
+    async def script(peer: Peer) -> None:
+        while head := await peer.head():
+            try:
+                await peer.body()
+            except asyncio.IncompleteReadError:
+                return
+            await asyncio.sleep(chance.random() / 200)
+            await peer.send(respond(bytes(sizes[head.split()[1]])))
+
+    async def ask(url: str) -> None:
+        path = chance.choice(list(sizes))
+        body = streamed(bytes(MIB), bytes(MIB)) if chance.random() < 0.5 else None
+        async with transport.send(Request("PUT", url + path, body=body)) as response:
+            assert len(await response.read(4 * MIB)) == sizes[path]
+
+    async with scripted(script) as server:
+        for _ in range(30):
+            asking = [asyncio.create_task(ask(server.url)) for _ in range(6)]
+            await asyncio.sleep(chance.random() / 50)
+            for task in asking[::2]:
+                task.cancel()
+            for outcome in await asyncio.gather(*asking, return_exceptions=True):
+                assert outcome is None or isinstance(outcome, asyncio.CancelledError), outcome
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_any_event_loop_will_do(run: Callable[[Coroutine[Any, Any, int]], int]) -> None:
+    async def main() -> int:
+        transport = CurlTransport(environment={})
+        content = os.urandom(3 * MIB)
+        async with scripted(echo) as server:
+            request = Request("PUT", server.url, body=streamed(content[:MIB], content[MIB:]))
+            async with transport.send(request) as response:
+                assert (await response.read(4 * MIB)).endswith(content)
+        await transport.close()
+        return response.status
+
+    assert run(main()) == 200
 
 
 async def test_closing_ends_what_is_under_way_and_leaves_nothing() -> None:

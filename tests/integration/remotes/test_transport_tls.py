@@ -330,6 +330,27 @@ async def test_a_large_blob_arrives_whole(secure: SecureServer, bulk: bool) -> N
         await version(made, Request("HEAD", blob))
 
 
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_a_server_that_dies_in_the_middle_is_lost(tmp_path: Path, bulk: bool) -> None:
+    certificate = make_certificate(tmp_path)
+    settings = certificate.settings()
+    running = RunningServer(tmp_path / "dying", settings=settings, tls=certificate.client())
+    try:
+        blob = await push(SecureServer(running, certificate), bytes(64 * MIB))
+        async with (
+            transport(ca_file=certificate.certificate) as made,
+            made.send(Request("GET", blob, bulk=bulk)) as response,
+        ):
+            chunks = response.chunks()
+            assert await anext(chunks)
+            running.kill()
+            with pytest.raises(ConnectionLost, match=running.host):
+                async for _ in chunks:
+                    pass
+    finally:
+        running.kill()
+
+
 async def push(secure: SecureServer, content: bytes) -> str:
     """Push a blob through the transport itself; return its URL."""
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
