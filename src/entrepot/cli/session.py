@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from entrepot.cli.failures import warn
 from entrepot.cli.words import debugging
 from entrepot.client import Client
 
