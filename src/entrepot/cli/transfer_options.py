@@ -17,6 +17,7 @@ from entrepot.services.transfer import TransferOptions
 
 PANEL: Final = "What is moved"
 
+_JOBS: Final = TransferOptions().jobs
 _MOST_JOBS: Final = 64
 
 PlatformsOption = Annotated[
