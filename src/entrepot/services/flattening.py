@@ -6,7 +6,7 @@ the content of that. Nothing is unpacked, so it needs no rights.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -76,9 +76,7 @@ class Flattening:
             layer.close()
 
     def _write(self, chunks: Iterable[bytes]) -> NewLayer:
-        layer = spooled(
-            read_ahead(chunks), self._compression, "flattened", folder=self._spool.folder
-        )
+        layer = spooled(chunks, self._compression, "flattened", folder=self._spool.folder)
         self._made.append(layer)
         return layer
 
@@ -101,7 +99,7 @@ async def export(
             while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
                 yield chunk
         finally:
-            await asyncio.to_thread(_close, chunks)
+            await asyncio.to_thread(chunks.close)
 
 
 @asynccontextmanager
@@ -133,7 +131,9 @@ def _flattened(
     tree = FileTree()
     for layer, diff_id in zip(layers, diff_ids, strict=True):
         content = layer.content(diff_id, ratio=limits.ratio, ratio_from=limits.ratio_from)
-        tree.apply(_counted(TarReader(read_ahead(content), layer.where), tree, limits), layer.where)
+        with closing(read_ahead(content)) as chunks:
+            members = TarReader(chunks, layer.where)
+            tree.apply(_counted(members, tree, limits), layer.where)
     yield from _joined(_written(layers, tree))
 
 
@@ -180,15 +180,16 @@ def _links(names: Sequence[bytes]) -> Iterator[bytes]:
 def _contents(
     layer: SpooledLayer, wanted: dict[int, Inode], names: dict[Inode, list[bytes]]
 ) -> Iterator[bytes]:
-    reader = TarReader(read_ahead(layer.content()), layer.where)
-    for ordinal, member in enumerate(reader):
-        inode = wanted.get(ordinal)
-        if inode is None:
-            continue
-        yield encode_header(replace(member, name=names[inode][0]))
-        yield from map(bytes, reader.content())
-        yield padding(member.stored)
-        yield from _links(names[inode])
+    with closing(read_ahead(layer.content())) as chunks:
+        reader = TarReader(chunks, layer.where)
+        for ordinal, member in enumerate(reader):
+            inode = wanted.get(ordinal)
+            if inode is None:
+                continue
+            yield encode_header(replace(member, name=names[inode][0]))
+            yield from map(bytes, reader.content())
+            yield padding(member.stored)
+            yield from _links(names[inode])
 
 
 def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -203,9 +204,3 @@ def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
             pending, size = [], 0
     if pending:
         yield b"".join(pending)
-
-
-def _close(chunks: Iterator[bytes]) -> None:
-    close = getattr(chunks, "close", None)
-    if close is not None:
-        close()

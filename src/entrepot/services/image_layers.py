@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -84,7 +85,8 @@ def spooled(
             diff.update(chunk)
             yield chunk
 
-    layer = _written(compressed(hashed(), compression), compression, name, docker, folder)
+    with closing(read_ahead(hashed())) as ahead:
+        layer = _written(compressed(ahead, compression), compression, name, docker, folder)
     return NewLayer(layer, diff.digest(), compression, name)
 
 
@@ -124,12 +126,10 @@ def _layer_of(
 ) -> NewLayer:
     name = path.resolve().name
     if path.is_dir():
-        return spooled(
-            read_ahead(packed_directory(path, packing)), compression, name, folder=folder
-        )
+        return spooled(packed_directory(path, packing), compression, name, folder=folder)
     actual = recognise(next(_read(path), b""))
     if actual is Compression.NONE:
-        layer = spooled(read_ahead(_read(path)), compression, name, folder=folder)
+        layer = spooled(_read(path), compression, name, folder=folder)
     else:
         file = _written(_read(path), actual, name, False, folder)
         layer = NewLayer(file, Digest.of(b""), actual, name)
@@ -158,8 +158,9 @@ def _checked(layer: SpooledLayer, where: str) -> Digest:
             diff.update(chunk)
             yield chunk
 
-    for member in TarReader(read_ahead(hashed()), where):
-        read_whiteout(split_name(member.name, where), where)
+    with closing(read_ahead(hashed())) as chunks:
+        for member in TarReader(chunks, where):
+            read_whiteout(split_name(member.name, where), where)
     return diff.digest()
 
 

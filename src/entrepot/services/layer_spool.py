@@ -7,7 +7,7 @@ Reading blocks: it belongs in a thread, where `read_ahead` shares the work with 
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from queue import Empty, Full, Queue
@@ -134,9 +134,12 @@ def write_spooled(file: BinaryIO, chunk: bytes) -> None:
         raise _no_space(error) from error
 
 
-def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
+def read_ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
     """Yield `items`, which another thread makes a few ahead: reading and hashing there, using
-    here. What that thread raises is raised here; it ends when this iteration does."""
+    here. What that thread raises is raised here.
+
+    Who may stop early closes it (`contextlib.closing`), which ends the thread.
+    """
     queue: Queue[tuple[bool, Item | BaseException | None]] = Queue(_AHEAD)
     left = Event()
 

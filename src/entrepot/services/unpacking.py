@@ -57,9 +57,11 @@ async def unpack(
             content = layer.content(
                 image.config.diff_ids[number], ratio=bounds.ratio, ratio_from=bounds.ratio_from
             )
+            chunks = read_ahead(content)
             try:
-                await target.apply(read_ahead(content), layer.where)
+                await target.apply(chunks, layer.where)
             finally:
+                await asyncio.to_thread(chunks.close)
                 layer.close()
             report(BlobFinished(layer.descriptor, "copied"))
     await target.commit()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -182,8 +183,9 @@ class _Validation:
     def _members(self, layer: SpooledLayer, diff_id: Digest | None) -> None:
         limits = self._limits
         content = layer.content(diff_id, ratio=limits.ratio, ratio_from=limits.ratio_from)
-        for member in TarReader(read_ahead(content), layer.where):
-            read_whiteout(split_name(member.name, layer.where), layer.where)
+        with closing(read_ahead(content)) as chunks:
+            for member in TarReader(chunks, layer.where):
+                read_whiteout(split_name(member.name, layer.where), layer.where)
 
     async def _artifact(self, manifest: Manifest) -> None:
         blobs: Sequence[Descriptor] = (manifest.config, *manifest.layers)

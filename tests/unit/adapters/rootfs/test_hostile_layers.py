@@ -5,6 +5,8 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,19 +47,24 @@ def test_nothing_outside_changes(tmp_path: Path, name: str) -> None:
     check(tmp_path, name, told)
 
 
-def test_nothing_outside_changes_without_rights(tmp_path: Path) -> None:
-    tmp_path.chmod(0o711)
-    for parent in list(tmp_path.parents)[:2]:
-        parent.chmod(parent.stat().st_mode | 0o011)
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everyone may pass through; pytest's are closed."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+def test_nothing_outside_changes_without_rights(open_folder: Path) -> None:
     outsides = {}
     for number, name in enumerate(hostile.ALL):
-        outsides[name] = place(tmp_path / str(number))
+        outsides[name] = place(open_folder / str(number))
         if os.geteuid() == 0:
             for one in (outsides[name].parent, *outsides[name].parent.rglob("*")):
                 os.chown(one, hostile.NOBODY, hostile.NOBODY)
     before = {name: seen(outside) for name, outside in outsides.items()}
 
-    program = [sys.executable, hostile.__file__, str(tmp_path)]
+    program = [sys.executable, hostile.__file__, str(open_folder)]
     done = subprocess.run(program, capture_output=True, text=True, timeout=120)
 
     assert done.returncode == 0, done.stderr
