@@ -151,10 +151,9 @@ def put(
 def _read(file: str) -> SpooledLayer:
     """Hash a file, or what standard input holds, which is kept in a temporary file."""
     hasher, size = Hasher(), 0
-    if file == STREAM:
-        source, kept = sys.stdin.buffer, unnamed_file(None)
-    else:
-        source, kept = cast(BinaryIO, Path(file).open("rb", buffering=0)), None
+    kept = unnamed_file(None) if file == STREAM else None
+    # The blob is read from it again later, so whoever has the blob closes it.
+    source = sys.stdin.buffer if kept else cast(BinaryIO, Path(file).open("rb", buffering=0))  # noqa: SIM115
     while chunk := source.read(_CHUNK):
         hasher.update(chunk)
         size += len(chunk)
