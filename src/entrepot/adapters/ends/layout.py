@@ -99,6 +99,8 @@ class LayoutEnd:
 
     async def put_blob(self, content: BlobContent) -> None:
         place = self._place(content.descriptor)
+        if is_whole(place, content.descriptor):
+            return
         async with partial_blob(place) as partial:
             if is_whole(place, content.descriptor):  # another writer was faster
                 partial.discard()
