@@ -212,7 +212,8 @@ class StoreEnd:
         try:
             offset = (await uploads.status(self._actor, self.repository, name)).offset
         except BlobUploadUnknown:
-            await uploads.sessions.end(name)  # one that has outlived its bytes
+            with suppress(BlobUploadUnknown):
+                await uploads.sessions.end(name)  # one that has outlived its bytes
             await uploads.start(self._actor, self.repository, algorithm=digest.algorithm)
             offset = 0
         if offset > content.descriptor.size:
