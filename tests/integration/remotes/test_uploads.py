@@ -3,6 +3,7 @@ nowhere unless they are whole."""
 
 import asyncio
 import random
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,25 @@ async def test_a_registry_that_lies_about_the_offset_gets_the_blob_after_all(
     content = large()
     await repository.put_blob(content)
     assert is_there(mock, content)
+
+
+@pytest.mark.parametrize("status", [202, 416])
+@pytest.mark.parametrize("offsets", [(1000,), (1000, 2000)])
+async def test_a_registry_that_never_comes_farther_is_given_up(
+    mock: MockRegistry, repository: HttpRepository, status: int, offsets: tuple[int, ...]
+) -> None:
+    told = cycle(offsets)
+
+    async def stuck(exchange: Exchange) -> Reply:
+        await exchange.read_all()
+        headers = {"Range": f"0-{next(told) - 1}"}
+        return Reply.of(204 if exchange.request.method == "GET" else status, b"", headers)
+
+    mock.fault(stuck, method="PATCH", times=None)
+    mock.fault(stuck, method="GET", path=UPLOADS, times=None)
+    with pytest.raises(Unavailable, match="lost the upload"):
+        await repository.put_blob(large())
+    assert mock.count("PATCH") < 30
 
 
 @pytest.mark.parametrize("told", [None, "0-0", "none"])

@@ -39,6 +39,7 @@ class UploadNote:
         self._file = file
         self._descriptor = descriptor
         self._now = now
+        self._removed = False
         self.location = self._read()
 
     async def write(self, location: str) -> None:
@@ -49,14 +50,15 @@ class UploadNote:
 
     async def remove(self) -> None:
         """Forget the upload: it has ended."""
-        self.location = None
-        await asyncio.to_thread(self._unlink)
+        self.location, removed, self._removed = None, self._removed, True
+        if not removed:
+            await asyncio.to_thread(self._unlink)
 
     def release(self) -> None:
         """Let other processes have the note."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            if self.location is None:
+            if self.location is None and not self._removed:  # the name may be another's by now
                 self._unlink()
             os.close(descriptor)
 

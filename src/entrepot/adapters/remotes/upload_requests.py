@@ -139,14 +139,10 @@ async def append(endpoint: Endpoint, upload: Upload, body: Body, *, ranged: bool
     if ranged:
         headers["Content-Range"] = f"{upload.offset}-{end - 1}"
     answer = await _change(endpoint, "PATCH", upload.location, headers, body)
-    offset = parse_offset(answer.headers.get("range"))
-    if answer.status == 416:
-        if offset is None or offset == upload.offset:
-            raise UploadLost(_told(answer))
-    elif not offset:  # success, and no word of how much, or of nothing
-        offset = end
-    if offset > end:
-        raise UploadLost(f"it says that it has {offset} bytes of {end}")
+    # Success, and no word of how much, or of nothing: that is all of it.
+    offset = parse_offset(answer.headers.get("range")) or end
+    if not upload.offset < offset <= end:
+        raise UploadLost(f"it says that it has {offset} bytes, behind {upload.offset} to {end}")
     return _moved(upload, answer, offset)
 
 
@@ -156,8 +152,6 @@ async def close(
     """Finish an upload, with all its bytes or none (end-6). Raise UploadLost, UploadBusy,
     BodyTooLarge, or DigestInvalid if they are not the blob."""
     answer = await _change(endpoint, "PUT", with_digest(upload.location, digest), _OCTETS, body)
-    if answer.status == 416:
-        raise UploadLost(_told(answer))
     told = parse_digest(answer.headers.get("docker-content-digest"))
     if told is not None and told.algorithm == digest.algorithm and told != digest:
         raise DigestInvalid(
@@ -196,7 +190,7 @@ def _opened(endpoint: Endpoint, answer: Answer) -> Upload:
 async def _change(
     endpoint: Endpoint, method: str, url: str, headers: Mapping[str, str], body: bytes | Body
 ) -> Answer:
-    """Send a request that only an open upload takes, and return its success or its 416."""
+    """Send a request that only an open upload takes, and return its success."""
     try:
         answer = await endpoint.ask(
             method,
@@ -213,7 +207,7 @@ async def _change(
         raise BodyTooLarge
     if answer.status == 409:
         raise _busy()
-    if answer.status in _ENDED:
+    if not answer.successful:
         raise UploadLost(_told(answer))
     return answer
 

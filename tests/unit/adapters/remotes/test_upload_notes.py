@@ -75,6 +75,19 @@ async def test_an_upload_that_has_ended_leaves_nothing(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+async def test_the_next_note_of_the_same_name_stays(tmp_path: Path) -> None:
+    notes = UploadNotes(tmp_path)
+    first = await opened(notes)
+    await first.write(LOCATION)
+    await first.remove()
+    second = await opened(notes)
+    await second.write(LOCATION)
+    await first.remove()
+    first.release()
+    assert len(files(tmp_path)) == 1
+    second.release()
+
+
 async def test_an_upload_that_never_began_leaves_nothing(tmp_path: Path) -> None:
     (await opened(UploadNotes(tmp_path))).release()
     assert files(tmp_path) == []
