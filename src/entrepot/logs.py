@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast
 
-from entrepot.config import LogSettings, Settings
-
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, Processor
+
+    from entrepot.config import LogSettings, Settings
 
 _FLUSH_BYTES: Final = 64 * 1024
 _ATOMIC_BYTES: Final = 4096
@@ -48,7 +48,7 @@ _SECRET_PARAMETER: Final = re.compile(
 )
 
 
-def configure(log: LogSettings, stream: TextIO | None = None) -> None:
+def configure(log: "LogSettings", stream: TextIO | None = None) -> None:
     """Set up structlog, and send the standard library's logging the same way.
 
     May be called again; loggers that exist follow. `stream` is standard error by default.
@@ -86,7 +86,7 @@ def get_logger(name: str) -> "FilteringBoundLogger":
     return cast("FilteringBoundLogger", _structlog().get_logger(source=name))
 
 
-def is_human(log: LogSettings, terminal: bool) -> bool:
+def is_human(log: "LogSettings", terminal: bool) -> bool:
     """Whether lines are written for people, given whether they go to a terminal."""
     return log.format == "human" or (log.format == "auto" and terminal)
 
@@ -265,7 +265,7 @@ class AccessLog:
                 data = data[os.write(self._descriptor, data) :]
 
 
-def access_log(settings: Settings, stream: TextIO | None = None) -> AccessLog | None:
+def access_log(settings: "Settings", stream: TextIO | None = None) -> AccessLog | None:
     """Return the access log that the settings ask for; None if they ask for none.
 
     `stream` is standard error by default; lines go to its descriptor.
