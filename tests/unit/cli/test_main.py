@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import pytest
+import typer
 
 from entrepot import __version__
 from entrepot.cli import failures
@@ -93,6 +94,8 @@ def test_mistakes_on_the_command_line_exit_64(
         (ConfigError([Problem("--flag", "wrong")]), 64),
         (FileNotFoundError(2, "No such file", "x"), 1),
         (ValueError("?"), 1),
+        (ExceptionGroup("", [errors.Denied("a"), errors.Denied("b")]), 3),
+        (ExceptionGroup("", [errors.Denied("a"), errors.Unavailable("b")]), 1),
     ],
 )
 def test_an_error_calls_for_an_exit_code(error: Exception, code: int) -> None:
@@ -114,6 +117,18 @@ def test_an_error_calls_for_an_exit_code(error: Exception, code: int) -> None:
             "error: unexpected KeyError: 'x'\n"
             "hint: this is a mistake in Entrepot; --debug shows where\n",
         ),
+        (
+            ValueError("no answer from https://ann:secret@h.example/v2/"),
+            "error: unexpected ValueError: no answer from https://ann:***@h.example/v2/\n"
+            "hint: this is a mistake in Entrepot; --debug shows where\n",
+        ),
+        (
+            ExceptionGroup(
+                "", [errors.Denied("no"), ExceptionGroup("", [errors.Denied("no"), OSError("x")])]
+            ),
+            "error: no\nerror: x\n",
+        ),
+        (typer.Abort(), "error: given up: there was no answer\n"),
     ],
 )
 def test_an_error_is_one_line_and_a_hint(
@@ -123,8 +138,10 @@ def test_an_error_is_one_line_and_a_hint(
     assert capsys.readouterr().err == shown
 
 
-def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--debug", "config", "check", "/nowhere.toml"]) == 1
+@pytest.mark.parametrize("behind", [True, False])
+def test_debug_shows_the_traceback(behind: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["config", "check", "/nowhere.toml"]
+    assert main([*words, "--debug"] if behind else ["--debug", *words]) == 1
     shown = capsys.readouterr().err
     assert "Traceback" in shown
     assert shown.endswith("error: /nowhere.toml: cannot be read: No such file or directory\n")
