@@ -16,8 +16,7 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.reference import RepositoryName, Tag
 from entrepot.services.registry import Registry
 from entrepot.services.store_end import StoreEnd
-from entrepot.testing.image_end_suite import ImageEndSuite
-from entrepot.testing.memory_end import MemoryEnd, MemoryImages
+from entrepot.testing import ImageEndSuite, MemoryEnd, MemoryImages
 
 
 class MemoryPlace:

@@ -25,7 +25,9 @@ from entrepot.testing.content_store_suite import (  # noqa: E402 - not before it
     FullContentStoreSuite,
 )
 from entrepot.testing.deliveries import collect  # noqa: E402
+from entrepot.testing.image_end_suite import ImageEndSuite  # noqa: E402
 from entrepot.testing.memory_content_store import MemoryContentStore  # noqa: E402
+from entrepot.testing.memory_end import MemoryEnd, MemoryImages  # noqa: E402
 from entrepot.testing.metadata_store_suite import MetadataStoreSuite  # noqa: E402
 from entrepot.testing.mock_connection_faults import (  # noqa: E402
     AcceptThenFail,
@@ -81,9 +83,12 @@ __all__ = [
     "HangUp",
     "Headers",
     "HtmlError",
+    "ImageEndSuite",
     "Instead",
     "LoseUpload",
     "MemoryContentStore",
+    "MemoryEnd",
+    "MemoryImages",
     "MetadataStoreSuite",
     "MockImage",
     "MockRegistry",
