@@ -10,12 +10,15 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
+from rich.text import Text
 
+from entrepot.cli.output import human_size
 from entrepot.cli.progress import Tally
 from entrepot.oci.digest import Digest
 from entrepot.services.progress import (
@@ -39,6 +42,14 @@ class _TotalLast(Progress):
         yield self.make_tasks_table([*self.tasks[1:], *self.tasks[:1]])
 
 
+class _Speed(ProgressColumn):
+    """Bytes per second, in the units of sizes."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{human_size(speed)}/s" if speed else "", style="progress.data.speed")
+
+
 class TerminalBars:
     """Bars from the start of a `with` block to its end."""
 
@@ -48,7 +59,7 @@ class TerminalBars:
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
+            _Speed(),
             TimeRemainingColumn(compact=True),
             console=self._console,
             refresh_per_second=_REFRESHES,

@@ -68,6 +68,7 @@ def test_nothing_given_is_the_default() -> None:
 def test_every_option_finds_its_field() -> None:
     words = ["--authfile", "/a", "--plain-http", "--ca-file", "/ca", "--cert", "/c", "--key", "/k"]
     words += ["--proxy", "socks5h://127.0.0.1:1080", "--retries", "2"]
+    words += ["--allow-realm", "a.example", "--allow-realm", "b.example:5000"]
     assert ONE(*words)["remote"] == RemoteOptions(
         authfile=Path("/a"),
         plain_http=True,
@@ -75,6 +76,7 @@ def test_every_option_finds_its_field() -> None:
         client_certificate=Path("/c"),
         client_key=Path("/k"),
         proxy="socks5h://127.0.0.1:1080",
+        allowed_realms=("a.example", "b.example:5000"),
         retries=2,
     )
 
