@@ -6,20 +6,28 @@ Mark a test with what it needs, `@pytest.mark.real("podman", "skopeo")`, or call
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from tools.environment import PROGRAMS
 
+PYTHONS = Path(sys.executable).parent
+"""Where the programs of the Python at hand are, Entrepot among them."""
+
 NOT_RUN = "not run: "
 """How the reason of a skip starts when something that should be here is missing."""
 
 
 def find_program(name: str) -> Path | None:
-    """Return where the program is: built by us, on PATH, or in a place PATH often leaves out."""
+    """Return where the program is: built by us, on PATH, or in a place PATH often leaves out.
+
+    Entrepot itself is where Python is.
+    """
     servers = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    places = [PROGRAMS, *os.get_exec_path(), "/usr/local/sbin", "/usr/sbin", "/sbin", *servers]
+    often_left_out = ["/usr/local/sbin", "/usr/sbin", "/sbin", *servers, PYTHONS]
+    places = [PROGRAMS, *os.get_exec_path(), *often_left_out]
     found = shutil.which(name, path=os.pathsep.join(str(place) for place in places))
     return Path(found) if found else None
 

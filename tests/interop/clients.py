@@ -109,6 +109,18 @@ class Oras(LayoutClient):
         return "false" if self.encrypted else "true"
 
 
+class Entrepot(LayoutClient):
+    """Our own client: it knows by itself that loopback may speak plain HTTP."""
+
+    def upload(self, layout: Layout, reference: str) -> None:
+        self.sandbox.run("entrepot", "push", "--quiet", layout.path, reference)
+
+    def download(self, reference: str, name: str) -> Layout:
+        path = self.sandbox.folder / name
+        self.sandbox.run("entrepot", "pull", "--quiet", reference, f"oci:{path}:{images.TAG}")
+        return Layout(path)
+
+
 class Podman:
     """podman keeps images unpacked: what it pushes is compressed anew, the config stays."""
 
@@ -194,6 +206,7 @@ class Docker:
 
 
 LAYOUT_CLIENTS: Final[dict[str, type[LayoutClient]]] = {
+    "entrepot": Entrepot,
     "skopeo": Skopeo,
     "crane": Crane,
     "regctl": Regctl,

@@ -62,8 +62,12 @@ class Layout:
 
     def tag(self, descriptor: Descriptor, tag: str) -> None:
         """Give a manifest of this layout a name."""
+        self.list(descriptor | {"annotations": {_TAG: tag}})
+
+    def list(self, descriptor: Descriptor) -> None:
+        """Add an entry to the layout's index, as it is."""
         index = json.loads((self.path / "index.json").read_bytes())
-        index["manifests"].append(descriptor | {"annotations": {_TAG: tag}})
+        index["manifests"].append(descriptor)
         (self.path / "index.json").write_text(json.dumps(index))
 
     def find(self) -> Descriptor:

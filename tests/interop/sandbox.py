@@ -5,12 +5,13 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from tests.programs import require_program
+from tests.programs import PYTHONS, require_program
 from tools.environment import PROGRAMS
 
 SECONDS: Final = 60
 """How long a command may take unless it says otherwise."""
 
+_MORE_PLACES: Final = ("/usr/sbin", "/sbin", str(PYTHONS))
 _KEPT: Final = ("LANG", "TZ")
 _POLICY: Final = '{"default": [{"type": "insecureAcceptAnything"}]}'
 _STORAGE: Final = """\
@@ -53,7 +54,7 @@ class Sandbox:
         (folder / "storage.conf").write_text(_STORAGE.format(folder=folder))
         (folder / "containers.conf").write_text(_ENGINE.format(folder=folder))
         self.environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | {
-            "PATH": os.pathsep.join([str(PROGRAMS), *os.get_exec_path(), "/usr/sbin", "/sbin"]),
+            "PATH": os.pathsep.join([str(PROGRAMS), *os.get_exec_path(), *_MORE_PLACES]),
             "HOME": str(home),
             "TMPDIR": str(temporary),
             "XDG_RUNTIME_DIR": str(temporary),
