@@ -2,9 +2,11 @@
 names inside archives, the tags at a target."""
 
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Final, Literal
 
 from entrepot.oci.address import DOCKER_HUB, Address, parse_address
+from entrepot.oci.errors import NameInvalid
 from entrepot.oci.reference import RepositoryName, Tag
 
 FileForm = Literal["oci", "oci-archive", "docker-archive"]
@@ -52,8 +54,16 @@ def named_like(source: Address, target: Address) -> Address:
 
 
 def familiar_name(address: Address) -> RepositoryName:
-    """Return a repository as docker shows it: `alpine`, `bitnami/git`, `quay.io/a/b`."""
-    name = address.repository or RepositoryName("image")
+    """Return a repository as docker shows it: `alpine`, `bitnami/git`, `quay.io/a/b`.
+
+    What has no repository is called like its folder or file, if that can be a name.
+    """
+    name = address.repository
+    if name is None:
+        try:
+            return RepositoryName.parse(PurePath(address.path).name.removesuffix(_ARCHIVE))
+        except NameInvalid:
+            return RepositoryName("image")
     if address.kind != "docker":
         return name
     if address.host == DOCKER_HUB:

@@ -14,11 +14,11 @@ from entrepot.cli import progress
 from entrepot.cli.destinations import shown, target_tags
 from entrepot.cli.move import Move
 from entrepot.cli.output import Form, print_json
+from entrepot.cli.platform_option import platform_of
 from entrepot.cli.session import with_client
 from entrepot.client import Client, RemoteOptions
 from entrepot.oci.address import Address, parse_address
 from entrepot.oci.descriptor import Descriptor
-from entrepot.oci.platform import Platform
 from entrepot.oci.reference import Tag
 from entrepot.ports.image_end import ImageSource, ImageTarget
 from entrepot.services.image_editing import EditOptions
@@ -79,8 +79,7 @@ def which_images(
     """Read which images of an index are edited. Raise BadParameter for contradictions."""
     if platform and everywhere:
         raise typer.BadParameter("--platform and --all contradict each other")
-    wanted = Platform.parse(platform) if platform else None
-    return EditOptions(platform=wanted, everywhere=everywhere, keep_index=keep_index)
+    return EditOptions(platform=platform_of(platform), everywhere=everywhere, keep_index=keep_index)
 
 
 def new_place(image: Address, tag: str | None) -> Address:

@@ -10,13 +10,13 @@ from entrepot.cli.help_text import Command, Group, examples
 from entrepot.cli.option_groups import takes
 from entrepot.cli.output import OutputOption, QuietOption
 from entrepot.cli.pairs import AnnotationsOption, pairs
+from entrepot.cli.platform_option import read_platform
 from entrepot.cli.remote_options import remote_options
 from entrepot.cli.transfer_options import ManifestForm
 from entrepot.client import RemoteOptions
 from entrepot.oci.address import parse_address
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.platform import Platform
 from entrepot.services.image_indexes import (
     IndexEntry,
     IndexSettings,
@@ -139,7 +139,7 @@ def rm(
     The images themselves stay. The digest is the last line of the output.
     """
     address = parse_address(index)
-    gone = [Digest.parse(one) if ":" in one else Platform.parse(one) for one in unwanted]
+    gone = [Digest.parse(one) if ":" in one else read_platform(one) for one in unwanted]
 
     async def work(making: Making) -> Descriptor:
         source, root = await making.image_read()

@@ -10,11 +10,11 @@ from entrepot.cli.help_text import Command, examples
 from entrepot.cli.option_groups import takes
 from entrepot.cli.output import OutputOption, QuietOption
 from entrepot.cli.pairs import removable_pairs
+from entrepot.cli.platform_option import platform_of
 from entrepot.cli.remote_options import remote_options
 from entrepot.client import RemoteOptions
 from entrepot.oci.address import parse_address
 from entrepot.oci.descriptor import Descriptor
-from entrepot.oci.platform import Platform
 from entrepot.services.image_editing import EditOptions, edit
 from entrepot.services.image_settings import ImageSettings
 from entrepot.services.image_settings import mutate as mutated
@@ -89,7 +89,7 @@ def _settings(
         volumes=_members(volume),
         author=author,
         created=created,
-        platform=Platform.parse(set_platform) if set_platform else None,
+        platform=platform_of(set_platform),
     )
 
 

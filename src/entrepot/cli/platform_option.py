@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from entrepot.oci.errors import Unsupported
 from entrepot.oci.platform import Platform
 
 PlatformOption = Annotated[
@@ -19,5 +20,13 @@ PlatformOption = Annotated[
 
 
 def platform_of(text: str | None) -> Platform | None:
-    """Return the platform that was given, if one was. Raise Unsupported for what is none."""
-    return Platform.parse(text) if text else None
+    """Return the platform that was given, if one was. Raise BadParameter for what is none."""
+    return read_platform(text) if text else None
+
+
+def read_platform(text: str) -> Platform:
+    """Read a platform. Raise BadParameter for what is none."""
+    try:
+        return Platform.parse(text)
+    except Unsupported as error:
+        raise typer.BadParameter(error.message) from None

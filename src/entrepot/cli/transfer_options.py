@@ -9,6 +9,7 @@ import typer
 
 from entrepot.cli.destinations import shown
 from entrepot.cli.output import Form, human_size, print_json
+from entrepot.cli.platform_option import read_platform
 from entrepot.oci.address import Address
 from entrepot.oci.platform import Platform
 from entrepot.services.local_platform import local_platform
@@ -117,7 +118,7 @@ def selection(
         raise typer.BadParameter("--platform and --all contradict each other")
     if artifact_type and not referrers:
         raise typer.BadParameter("--artifact-type needs --referrers")
-    platforms = tuple(Platform.parse(one) for one in platform or ())
+    platforms = tuple(read_platform(one) for one in platform or ())
     return Selection(platforms, everything, referrers, tuple(artifact_type or ()), jobs)
 
 

@@ -120,6 +120,7 @@ def test_all_platforms_are_copied_unless_one_is_named(
     assert registry.tags("arm/of") == {"1": arm.digest}
     unknown = ("cp", "--platform", "linux/s390x", index.reference, "oci:out")
     assert "linux/amd64" in entrepot(*unknown, expect=2).err
+    assert "not a platform" in entrepot("cp", "--platform", "arm", "a", "b", expect=64).err
 
 
 def test_a_conversion_shows_the_new_digest(

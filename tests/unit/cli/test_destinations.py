@@ -5,6 +5,7 @@ import pytest
 from entrepot.cli.destinations import (
     FileForm,
     below,
+    familiar_name,
     named_like,
     pull_target,
     shown,
@@ -86,3 +87,20 @@ def test_an_address_is_shown_with_the_tag_that_it_gets() -> None:
 )
 def test_below_a_destination_stand_names(destination: str, address: str) -> None:
     assert below(destination, "a/b") == address
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("alpine:3.20", "alpine"),
+        ("bitnami/git", "bitnami/git"),
+        ("localhost:5000/a/b", "localhost:5000/a/b"),
+        ("store:a/b:1", "a/b"),
+        ("oci:some/folder:1", "folder"),
+        ("oci-archive:some/file.tar", "file"),
+        ("oci:Upper", "image"),
+        ("docker-archive:a.tar:quay.io/a/b:1", "quay.io/a/b"),
+    ],
+)
+def test_an_image_has_the_name_that_docker_shows(address: str, name: str) -> None:
+    assert familiar_name(parse_address(address)) == name
