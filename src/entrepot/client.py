@@ -54,7 +54,7 @@ class Client:
     """All Ends and registries that one command opens; its end closes them.
 
     `warn` gets what registries and the client have to tell a person, once each. An archive that
-    was not committed by the end disappears.
+    was not committed by the end has no name.
     """
 
     def __init__(

@@ -107,7 +107,8 @@ class ImageTarget(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give back files and connections; an archive that was not committed disappears."""
+        """Give back files and connections. An archive that was not committed has no name; what is
+        kept of it, hidden, is for the next attempt to continue."""
         ...
 
 
