@@ -1,5 +1,5 @@
-"""A running docker-registry (the CNCF's distribution, as Debian packages it), with its data in a
-folder of the test's."""
+"""Registries of others, with their data in a folder of the test's: docker-registry (the CNCF's
+distribution, as Debian packages it), and zot."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Final
+from typing import Any, ClassVar, Final
 
 from tests.programs import require_program
 from tests.server import free_port
@@ -24,32 +24,33 @@ class RunningDockerRegistry:
     gets in. After `kill`, `start` serves the same data at the same place.
     """
 
+    PROGRAM: ClassVar = "docker-registry"
+
     def __init__(self, folder: Path, *, delete: bool = True, users: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.host = f"127.0.0.1:{free_port()}"
-        self._program = require_program("docker-registry")
-        self._config = folder / "config.yml"
+        self._program = require_program(self.PROGRAM)
+        self._config = folder / "config.json"
         self._log = folder / "registry.log"
         self._process: subprocess.Popen[bytes] | None = None
-        passwords = folder / "htpasswd"
+        self._config.write_text(json.dumps(self._settings(delete, users)))
+        self.start()
+
+    def _settings(self, delete: bool, users: str) -> dict[str, Any]:
+        passwords = self.folder / "htpasswd"
         passwords.write_text(users)
         guard = {"htpasswd": {"realm": "a test", "path": str(passwords)}}
-        self._config.write_text(
-            json.dumps(  # which is YAML
-                {
-                    "version": "0.1",
-                    "auth": guard if users else {},
-                    "log": {"level": "info"},
-                    "storage": {
-                        "filesystem": {"rootdirectory": str(folder / "data")},
-                        "delete": {"enabled": delete},
-                    },
-                    "http": {"addr": self.host, "secret": "test"},
-                }
-            )
-        )
-        self.start()
+        return {
+            "version": "0.1",
+            "auth": guard if users else {},
+            "log": {"level": "info"},
+            "storage": {
+                "filesystem": {"rootdirectory": str(self.folder / "data")},
+                "delete": {"enabled": delete},
+            },
+            "http": {"addr": self.host, "secret": "test"},
+        }
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
@@ -67,7 +68,7 @@ class RunningDockerRegistry:
         while not self._ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise RuntimeError(f"docker-registry does not start:\n{self.log()[-4000:]}")
+                raise RuntimeError(f"{self.PROGRAM} does not start:\n{self.log()[-4000:]}")
             time.sleep(_POLL_SECONDS)
 
     def kill(self) -> None:
@@ -90,3 +91,17 @@ class RunningDockerRegistry:
             return False
         finally:
             connection.close()
+
+
+class RunningZot(RunningDockerRegistry):
+    """The same with zot, which lets everybody in and deletes."""
+
+    PROGRAM: ClassVar = "zot"
+
+    def _settings(self, delete: bool, users: str) -> dict[str, Any]:
+        address, _, port = self.host.partition(":")
+        return {
+            "storage": {"rootDirectory": str(self.folder / "data")},
+            "http": {"address": address, "port": port},
+            "log": {"level": "info"},
+        }

@@ -5,10 +5,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.certificates import Certificate, make_certificate
+from tests.docker_registry import RunningDockerRegistry, RunningZot
 from tests.interop import clients, images
 from tests.interop.docker_daemon import DockerDaemon, DoesNotStart
 from tests.interop.layouts import Layout
@@ -18,6 +20,7 @@ from tests.programs import NOT_RUN, require_program
 from tests.server import RunningServer
 
 _numbers = count(1)
+_USERS: Final = "ann:$2b$05$8Xkb731NxHOk71ZEEyO25e6LaMr7Hy/RLNVHjRtIDRK21j4crT1gG\n"
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +65,30 @@ def tls_server(
     )
     yield server
     stop(server)
+
+
+@pytest.fixture(scope="session")
+def docker_registry(new_folder: Callable[[str], Path]) -> Iterator[RunningDockerRegistry]:
+    """docker-registry, for everybody."""
+    registry = RunningDockerRegistry(new_folder("docker-registry"))
+    yield registry
+    registry.kill()
+
+
+@pytest.fixture(scope="session")
+def guarded(new_folder: Callable[[str], Path]) -> Iterator[RunningDockerRegistry]:
+    """docker-registry with a password file that knows ann, whose password is wonderland."""
+    registry = RunningDockerRegistry(new_folder("guarded"), users=_USERS)
+    yield registry
+    registry.kill()
+
+
+@pytest.fixture(scope="session")
+def zot(new_folder: Callable[[str], Path]) -> Iterator[RunningZot]:
+    """zot, for everybody."""
+    registry = RunningZot(new_folder("zot"))
+    yield registry
+    registry.kill()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Logins are shared with other clients: what they keep we find, and what we keep they find."""
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,15 +17,6 @@ from tests.interop.sandbox import Sandbox
 from tests.unit.adapters.credentials.keychain import Keychain
 
 ANN: Final = Credentials("ann", "wonderland")
-USERS: Final = "ann:$2b$05$8Xkb731NxHOk71ZEEyO25e6LaMr7Hy/RLNVHjRtIDRK21j4crT1gG\n"
-
-
-@pytest.fixture(scope="session")
-def guarded(new_folder: Callable[[str], Path]) -> Iterator[RunningDockerRegistry]:
-    """docker-registry with a password file that knows ANN."""
-    registry = RunningDockerRegistry(new_folder("guarded"), users=USERS)
-    yield registry
-    registry.kill()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """An image goes from any End to any other with our program, and stays what it was."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +29,6 @@ class Signed:
 
     layout: Layout
     artifacts: tuple[Descriptor, ...]
-
-
-@pytest.fixture(scope="module")
-def docker_registry(new_folder: Callable[[str], Path]) -> Iterator[RunningDockerRegistry]:
-    registry = RunningDockerRegistry(new_folder("docker-registry"))
-    yield registry
-    registry.kill()
 
 
 @pytest.fixture(scope="module")
