@@ -28,6 +28,7 @@ words (an HTTP status in `web/v2/errors.py`, an exit code in `cli/`); nothing el
     ├── Unavailable             UNAVAILABLE
     │   ├── StoreFull               the disk or the quota behind the store is exhausted
     │   ├── ConnectionLost          a remote could not be reached, or broke off; try again
+    │   ├── HostUnknown             a remote's name cannot be resolved
     │   └── CertificateRefused      a remote's certificate, or ours, is not accepted
     └── ContentInvalid          CONTENT_INVALID
             an archive or layer, though whole, is not what it says, or would do harm
@@ -156,6 +157,10 @@ class StoreFull(Unavailable):
 
 class ConnectionLost(Unavailable):
     """A remote could not be reached, broke off, or stood still; the same may work again."""
+
+
+class HostUnknown(Unavailable):
+    """A remote's name, or its proxy's, cannot be resolved: mistyped, or there is no DNS."""
 
 
 class CertificateRefused(Unavailable):

@@ -10,11 +10,12 @@ import pytest
 from entrepot.adapters.remotes.exchange import Body, Request
 from entrepot.adapters.remotes.transport import CurlTransport
 from entrepot.adapters.remotes.transport_settings import TransportSettings
-from entrepot.oci.errors import ConnectionLost
+from entrepot.oci.errors import ConnectionLost, HostUnknown, Unavailable
 from tests.integration.remotes.scripted_server import Peer, Script, respond, scripted
 from tests.server import free_port
 
 SECRET = "sig=c2VjcmV0"
+NO_HTTP = ("SSH-2.0-OpenSSH_9.2\r\n",)
 IMPATIENT = TransportSettings(connect_timeout=0.5, stall_timeout=0.3, response_timeout=1.5)
 
 
@@ -33,11 +34,17 @@ async def read(transport: CurlTransport, request: Request) -> None:
             pass
 
 
-async def lost(url: str, settings: TransportSettings | None = None, method: str = "GET") -> str:
+async def lost(
+    url: str,
+    settings: TransportSettings | None = None,
+    method: str = "GET",
+    kind: type[Unavailable] = ConnectionLost,
+) -> str:
     """Ask a URL that holds a secret and fails; return the error's message."""
     async with transport(settings) as made:
-        with pytest.raises(ConnectionLost) as caught:
+        with pytest.raises(Unavailable) as caught:
             await read(made, Request(method, f"{url}/blob?{SECRET}"))
+    assert type(caught.value) is kind
     message = str(caught.value)
     assert SECRET not in message
     assert "blob" not in message
@@ -62,7 +69,7 @@ async def test_nobody_listens() -> None:
 
 
 async def test_a_name_that_does_not_exist() -> None:
-    message = await lost("http://registry.invalid")
+    message = await lost("http://registry.invalid", kind=HostUnknown)
     assert message.startswith("the name of registry.invalid cannot be resolved; check")
 
 
@@ -80,7 +87,7 @@ async def test_a_name_that_does_not_exist() -> None:
         ),
         (("HTTP/1.1 200 OK\r\nContent-Le",), "closed the connection without an answer"),
         ((), "closed the connection without an answer"),
-        (("SSH-2.0-OpenSSH_9.2\r\n",), "did not answer in HTTP"),
+        (NO_HTTP, "did not answer in HTTP"),
         (("HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",), "did not answer in HTTP"),
         (
             ("HTTP/1.1 200 OK\r\n", "X: " + "x" * 400_000 + "\r\n\r\n"),
@@ -98,7 +105,8 @@ async def test_a_name_that_does_not_exist() -> None:
 )  # fmt: skip
 async def test_an_answer_that_is_broken(parts: tuple[bytes | str, ...], words: str) -> None:
     async with scripted(sends(*parts)) as server:
-        message = await lost(server.url)
+        kind = Unavailable if parts == NO_HTTP else ConnectionLost
+        message = await lost(server.url, kind=kind)
     assert server.host in message
     assert words in message
 
@@ -130,7 +138,7 @@ async def test_plain_http_where_tls_was_expected() -> None:
         await peer.send(respond(status="400 Bad Request"))
 
     async with scripted(script) as server:
-        message = await lost(server.url.replace("http:", "https:"))
+        message = await lost(server.url.replace("http:", "https:"), kind=Unavailable)
     assert f"{server.host} answered in plain HTTP where TLS was expected" in message
     assert "--plain-http" in message
 

@@ -10,7 +10,7 @@ import pytest
 from entrepot.adapters.remotes.exchange import Body, Request
 from entrepot.adapters.remotes.transport import CurlTransport
 from entrepot.adapters.remotes.transport_settings import TransportSettings
-from entrepot.oci.errors import CertificateRefused, ConnectionLost, Unavailable
+from entrepot.oci.errors import CertificateRefused, HostUnknown, Unavailable
 from tests.certificates import Certificate, make_certificate
 from tests.integration.remotes.egress_proxies import (
     CREDENTIALS,
@@ -212,5 +212,5 @@ async def test_a_proxy_whose_name_does_not_exist(
     certificate: Certificate, target: ScriptedServer
 ) -> None:
     async with transport(certificate, f"http://{CREDENTIALS}@proxy.invalid:3128") as made:
-        with pytest.raises(ConnectionLost, match="proxy's name cannot be resolved"):
+        with pytest.raises(HostUnknown, match="proxy's name cannot be resolved"):
             await asked(made, target.url)

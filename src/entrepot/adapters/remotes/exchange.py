@@ -76,7 +76,8 @@ class Transport(Protocol):
     def send(self, request: Request) -> AbstractAsyncContextManager[Response]:
         """Send a request; the context's end drops what is left of the response.
 
-        Raise ConnectionLost (or its subclasses) when no response could be had.
+        Raise ConnectionLost when no response could be had and the same may work again, else
+        HostUnknown, CertificateRefused, Unavailable or Unsupported.
         """
         ...
 

@@ -27,6 +27,7 @@ from entrepot.oci.errors import (
     CertificateRefused,
     ConnectionLost,
     Denied,
+    HostUnknown,
     Unavailable,
 )
 from entrepot.ports.credential_store import CredentialStore
@@ -79,6 +80,7 @@ class Session:
         self._plain_http = plain_http
         self._tls_verify = tls_verify
         self._url = ""
+        self._reached = False
         self._opening = asyncio.Lock()
         self._retries = Retries(retry_policy or RetryPolicy(), sleep=sleep, random=random)
         self._clock = clock
@@ -195,12 +197,18 @@ class Session:
             failures += 1
             try:
                 response = await follow(conversation, request, expect)
-            except ConnectionLost as lost:
+            except (ConnectionLost, HostUnknown) as error:
+                if isinstance(error, HostUnknown):
+                    # A name that was found before has not ceased to be: the network is away.
+                    if not self._reached:
+                        raise
+                    error = ConnectionLost(error.message)
                 if not repeatable:
-                    raise
-                await self._retries.pause(failures, lost)
+                    raise error from None
+                await self._retries.pause(failures, error)
                 continue
             if self._url and same_origin(response.url, self._url):
+                self._reached = True
                 self._exchanges.note(response)
             if not repeatable or response.status in expect or not self._retries.may_pass(response):
                 return response
@@ -248,7 +256,9 @@ class Session:
             return secure
         try:
             await self._probe(secure)
-        except (ConnectionLost, CertificateRefused) as error:
+        except HostUnknown:
+            raise
+        except Unavailable as error:
             try:
                 await self._probe(plain)
             except Unavailable:
@@ -264,14 +274,16 @@ class Session:
         while True:
             failures += 1
             answer: Settled | None = None
-            with suppress(ConnectionLost):
+            with suppress(Unavailable):
                 answer = await self._probe(plain)
                 # Servers of TLS answer 400 to plain HTTP, if anything.
                 if answer.status != 400:
                     return plain
             try:
                 await self._probe(secure)
-            except ConnectionLost as error:
+            except (CertificateRefused, HostUnknown):
+                raise
+            except Unavailable as error:
                 if answer is not None:
                     return plain
                 await self._retries.pause(failures, error)

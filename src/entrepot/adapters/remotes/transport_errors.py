@@ -4,10 +4,16 @@ A message names the host (and the proxy, without credentials), never a whole URL
 signatures and tokens.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from entrepot.oci.errors import CertificateRefused, ConnectionLost, Unavailable, Unsupported
+from entrepot.oci.errors import (
+    CertificateRefused,
+    ConnectionLost,
+    HostUnknown,
+    Unavailable,
+    Unsupported,
+)
 
 RegistryFailure = Unavailable | Unsupported
 
@@ -25,7 +31,9 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What happened and what to do next; `{peer}`, `{host}`, `{proxy}` and `{words}` are filled."""
+    """What happened and what to do next; `{peer}`, `{host}`, `{proxy}` and `{words}` are filled.
+
+    A plain Unavailable is final: asking again the same way gets the same answer."""
 
     text: str
     error: type[Unavailable] | type[Unsupported] = ConnectionLost
@@ -37,12 +45,15 @@ _OWN_AUTHORITY: Final = (
 )
 _PLAIN: Final = Meaning(
     "{peer} answered in plain HTTP where TLS was expected; "
-    "if it really has no TLS, use --plain-http"
+    "if it really has no TLS, use --plain-http",
+    Unavailable,
 )
 _NOT_HTTP: Final = Meaning(
     "{peer} did not answer in HTTP ({words}); check the port, and leave out --plain-http "
-    "if it speaks TLS"
+    "if it speaks TLS",
+    Unavailable,
 )
+_GARBLED: Final = replace(_NOT_HTTP, error=ConnectionLost)
 _CLIENT_CERTIFICATE: Final = Meaning(
     "{peer} does not accept our client certificate, or wants one ({words}); "
     "give it with --cert and --key, or in certs.d",
@@ -63,7 +74,8 @@ _PROXY: Final = Meaning(
 )
 _PROXY_CREDENTIALS: Final = Meaning(
     "the proxy {proxy} does not accept our credentials; check the name and password in the "
-    "proxy setting (--proxy, or https_proxy in the environment)"
+    "proxy setting (--proxy, or https_proxy in the environment)",
+    Unavailable,
 )
 
 _BY_CODE: Final[dict[int, Meaning]] = {
@@ -71,17 +83,19 @@ _BY_CODE: Final[dict[int, Meaning]] = {
     3: Meaning("{peer} is not an address that can be asked ({words}); check it", Unsupported),
     5: Meaning(
         "the proxy's name cannot be resolved ({words}); check the proxy setting "
-        "(--proxy, or https_proxy in the environment) and the DNS"
+        "(--proxy, or https_proxy in the environment) and the DNS",
+        HostUnknown,
     ),
     6: Meaning(
         "the name of {host} cannot be resolved; check how it is spelt, the DNS, "
-        "and whether a proxy is needed (--proxy)"
+        "and whether a proxy is needed (--proxy)",
+        HostUnknown,
     ),
     7: Meaning(
         "{peer} cannot be reached ({words}); check the port and that it is running, "
         "and whether a proxy is needed (--proxy)"
     ),
-    8: _NOT_HTTP,
+    8: _GARBLED,
     16: _BROKEN,
     18: Meaning("{peer} ended its answer before the length it had announced; try again"),
     28: Meaning(

@@ -35,6 +35,7 @@ STATUS: Final[dict[type[errors.RegistryError], int]] = {
     errors.Unavailable: 503,
     errors.StoreFull: 507,
     errors.ConnectionLost: 502,
+    errors.HostUnknown: 502,
     errors.CertificateRefused: 502,
     errors.ContentInvalid: 400,
 }

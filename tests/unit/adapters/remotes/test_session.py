@@ -72,6 +72,7 @@ def to(url: str, status: int = 307) -> Answer:
 
 
 LOST = errors.ConnectionLost("the connection broke off; try again")
+NAMELESS = errors.HostUnknown("the name cannot be resolved; check it")
 
 
 async def test_every_request_says_who_asks_and_wants_bytes_as_they_are() -> None:
@@ -216,6 +217,23 @@ class TestRetries:
         assert scene.waits.slept == [0.5, 1.0, 1.5]
         assert len(scene.transport.requests) == 4
 
+    async def test_a_name_that_nobody_knows_is_told_at_once(self) -> None:
+        scene = Scene(in_turn(NAMELESS))
+        with pytest.raises(errors.HostUnknown):
+            await scene.ask()
+        assert scene.waits.slept == []
+
+    async def test_a_name_that_was_known_comes_back_with_the_network(self) -> None:
+        scene = Scene(in_turn(Answer(), NAMELESS, Answer(200, {}, b"x")))
+        await scene.ask()
+        assert await scene.ask() == (200, b"x")
+        assert len(scene.waits.slept) == 1
+
+    async def test_a_registry_that_speaks_something_else_is_told_at_once(self) -> None:
+        scene = Scene(in_turn(errors.Unavailable("plain HTTP where TLS was expected")))
+        with pytest.raises(errors.Unavailable, match="plain HTTP"):
+            await scene.ask()
+
     async def test_a_certificate_does_not_get_better(self) -> None:
         scene = Scene(in_turn(errors.CertificateRefused("unknown; name its authority")))
         with pytest.raises(errors.CertificateRefused):
@@ -280,6 +298,15 @@ class TestPlainHttp:
     def plain_only(self, request: Request) -> Answer | Exception:
         return Answer() if request.url.startswith("http:") else LOST
 
+    def tls_in_words(self, request: Request) -> Answer | Exception:
+        """One whose alert the transport has understood."""
+        final = errors.Unavailable("it did not answer in HTTP")
+        return Answer() if request.url.startswith("https:") else final
+
+    def plain_in_words(self, request: Request) -> Answer | Exception:
+        final = errors.Unavailable("it answered in plain HTTP")
+        return Answer() if request.url.startswith("http:") else final
+
     def go(self, request: Request) -> Answer | Exception:
         """A server of TLS that answers plain HTTP with 400, as Go's and nginx do."""
         return Answer() if request.url.startswith("https:") else Answer(400)
@@ -305,7 +332,7 @@ class TestPlainHttp:
             f"GET http://{host}{PATH}",
         ]
 
-    @pytest.mark.parametrize("server", ["tls_only", "go"])
+    @pytest.mark.parametrize("server", ["tls_only", "tls_in_words", "go"])
     async def test_loopback_may_speak_tls(self, server: str) -> None:
         scene = Scene(getattr(self, server), host="localhost:5000")
         await scene.ask()
@@ -324,10 +351,18 @@ class TestPlainHttp:
         scene = Scene(self.plain_only, options={"retry_policy": RetryPolicy(0)})
         with pytest.raises(errors.ConnectionLost):
             await scene.ask()
-        scene = Scene(self.plain_only, options={"tls_verify": False})
+
+    @pytest.mark.parametrize("server", ["plain_only", "plain_in_words"])
+    async def test_without_verification_it_is_tried_and_told(self, server: str) -> None:
+        scene = Scene(getattr(self, server), options={"tls_verify": False})
         await scene.ask()
         assert scene.session.url == "http://registry.example"
         assert "plain HTTP" in scene.warnings[0]
+
+    async def test_without_verification_a_name_is_not_tried_twice(self) -> None:
+        scene = Scene(in_turn(NAMELESS), options={"tls_verify": False})
+        with pytest.raises(errors.HostUnknown):
+            await scene.ask()
 
     async def test_without_verification_tls_comes_first(self) -> None:
         scene = Scene(lambda _: Answer(), options={"tls_verify": False})

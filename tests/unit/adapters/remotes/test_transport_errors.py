@@ -3,7 +3,14 @@
 import pytest
 
 from entrepot.adapters.remotes.transport_errors import Peer, failure
-from entrepot.oci.errors import CertificateRefused, ConnectionLost, RegistryError, Unsupported
+from entrepot.oci.errors import (
+    CertificateRefused,
+    ConnectionLost,
+    HostUnknown,
+    RegistryError,
+    Unavailable,
+    Unsupported,
+)
 
 PEER = Peer("registry.test:5000")
 PROXIED = Peer("registry.test:5000", "http://proxy:3128")
@@ -12,11 +19,12 @@ PROXIED = Peer("registry.test:5000", "http://proxy:3128")
 @pytest.mark.parametrize(
     ("code", "words", "error", "shown"),
     [
-        (6, "Could not resolve host: registry.test", ConnectionLost, "cannot be resolved"),
+        (1, "Received HTTP/0.9 when not allowed", Unavailable, "leave out --plain-http"),
+        (6, "Could not resolve host: registry.test", HostUnknown, "cannot be resolved"),
         (7, "Failed to connect to registry.test port 5000", ConnectionLost, "cannot be reached"),
         (18, "end of response with 5 bytes missing", ConnectionLost, "ended its answer before"),
         (28, "Connection timed out after 10000 milliseconds", ConnectionLost, "in time"),
-        (35, "error:0A00010B:SSL routines::wrong version number", ConnectionLost, "--plain-http"),
+        (35, "error:0A00010B:SSL routines::wrong version number", Unavailable, "--plain-http"),
         (35, "error:0A00010B:SSL routines::unexpected eof", ConnectionLost, "check the port"),
         (35, "tlsv1 alert protocol version", CertificateRefused, "TLS 1.2 is the least"),
         (56, "tlsv13 alert certificate required, errno 0", CertificateRefused, "our client cert"),
@@ -53,7 +61,9 @@ def test_a_failure_names_the_host_and_what_to_do(
     ],
 )
 def test_a_failure_of_the_proxy_names_the_proxy(code: int, words: str, shown: str) -> None:
-    message = failure(code, words, PROXIED).message
+    made = failure(code, words, PROXIED)
+    assert isinstance(made, ConnectionLost) is ("credentials" not in shown)
+    message = made.message
     assert shown in message
     assert "http://proxy:3128" in message
 
