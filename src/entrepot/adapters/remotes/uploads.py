@@ -38,8 +38,9 @@ from entrepot.ports.image_end import BlobContent
 MONOLITHIC: Final = 4 * 1024 * 1024
 """Blobs of up to so many bytes go into the request that finishes the upload."""
 
-NOTED: Final = 8 * 1024 * 1024
-"""Blobs above so many bytes are worth a note, for a process that continues this one's upload."""
+NOTED: Final = 1024 * 1024
+"""Blobs above so many bytes are worth a note, for a process that continues this one's upload:
+all that are at work at a time are a large part of many an image."""
 
 _IN_MEMORY: Final = 64 * 1024
 _LARGEST_CHUNK: Final = 64 * 1024 * 1024
