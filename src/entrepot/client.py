@@ -18,6 +18,7 @@ from entrepot.ports.root_file_system import RootFileSystem
 from entrepot.rules.retries import RetryPolicy
 
 if TYPE_CHECKING:
+    from entrepot.adapters.ends.layout import LayoutEnd
     from entrepot.adapters.remotes.exchange import Transport
     from entrepot.adapters.remotes.registry import HttpRegistry
     from entrepot.adapters.remotes.session import Session
@@ -85,41 +86,25 @@ class Client:
 
     async def source(self, address: Address, options: RemoteOptions) -> ImageSource:
         """Open an End to read from. Raise what opening it raises."""
-        if address.kind == "docker":
-            return self.repository(address, options)
-        if address.kind == "store":
-            return await self._store(address)
-        if address.kind == "oci":
-            from entrepot.adapters.ends.layout import LayoutEnd
+        place = await self._place(address, options)
+        if place is not None:
+            return place
+        from entrepot.adapters.ends.archive_source import open_archive_source
 
-            return LayoutEnd(Path(address.path), address.reference)
-        from entrepot.adapters.ends.archive_input import open_archive
-
-        files = await open_archive(address.path)
-        self._opened.callback(files.close)
-        kind = address.kind
-        if address.path == "-":
-            # Nobody can look into a pipe beforehand, so what is in it decides.
-            layout, table = (files.find(name) for name in ("index.json", "manifest.json"))
-            kind = "oci-archive" if table is None else kind if layout else "docker-archive"
-        if kind == "oci-archive":
-            from entrepot.adapters.ends.oci_archive import OciArchiveSource
-
-            return OciArchiveSource(files, address.reference)
-        from entrepot.adapters.ends.docker_archive import DockerArchiveSource
-
-        return DockerArchiveSource(files, address.repository, address.reference)
+        archive = await open_archive_source(
+            address.path,
+            address.repository,
+            address.reference,
+            docker=address.kind == "docker-archive",
+        )
+        self._opened.push_async_callback(archive.close)
+        return archive
 
     async def target(self, address: Address, options: RemoteOptions) -> ImageTarget:
         """Open an End to write to, making folders and files that are not there."""
-        if address.kind == "docker":
-            return self.repository(address, options)
-        if address.kind == "store":
-            return await self._store(address)
-        if address.kind == "oci":
-            from entrepot.adapters.ends.layout import LayoutEnd
-
-            return LayoutEnd(Path(address.path), address.reference)
+        place = await self._place(address, options)
+        if place is not None:
+            return place
         archive: ImageTarget
         if address.kind == "oci-archive":
             from entrepot.adapters.ends.oci_archive import OciArchiveTarget
@@ -131,6 +116,20 @@ class Client:
             archive = DockerArchiveTarget(address.path, address.repository)
         self._opened.push_async_callback(archive.close)
         return archive
+
+    async def _place(
+        self, address: Address, options: RemoteOptions
+    ) -> "RemoteRepository | StoreEnd | LayoutEnd | None":
+        """Open an End that is both read from and written to; None for an archive."""
+        if address.kind == "docker":
+            return self.repository(address, options)
+        if address.kind == "store":
+            return await self._store(address)
+        if address.kind == "oci":
+            from entrepot.adapters.ends.layout import LayoutEnd
+
+            return LayoutEnd(Path(address.path), address.reference)
+        return None
 
     def registry(self, host: str, options: RemoteOptions) -> RemoteRegistry:
         """Return a registry; the same one for the same host and options."""
