@@ -156,7 +156,15 @@ def load(
         for one, digest in await _loaded(archive, source, destination, remote):
             target = await client.target(one.target, remote)
             with progress.shown(quiet) as report:
-                result = await transfer(archive, digest, target, one.tags or (), options, report)
+                result = await transfer(
+                    archive,
+                    digest,
+                    target,
+                    one.tags or (),
+                    options,
+                    report,
+                    expected=one.target.digest,
+                )
             await target.commit()
             await target.close()
             done.append((one, result))

@@ -68,7 +68,8 @@ async def move_between(
 ) -> Transferred:
     """Move an image between Ends that are open."""
     tags = one.tags if one.tags is not None else await _tags(source, one)
-    return await transfer(source, one.source.reference, target, tags, options, report)
+    wanted, expected = one.source.reference, one.target.digest
+    return await transfer(source, wanted, target, tags, options, report, expected=expected)
 
 
 async def _tags(source: ImageSource, one: Move) -> tuple[Tag, ...]:

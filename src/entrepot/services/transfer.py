@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from entrepot.oci.digest import Digest
+from entrepot.oci.errors import DigestInvalid
 from entrepot.oci.platform import Platform
 from entrepot.oci.reference import Tag
 from entrepot.ports.image_end import ImageSource, ImageTarget
@@ -50,22 +51,28 @@ async def transfer(
     tags: Sequence[Tag],
     options: TransferOptions,
     report: Report,
+    *,
+    expected: Digest | None = None,
 ) -> Transferred:
     """Copy an image and all it consists of to the target; its tags come last.
 
-    `reference` None means what the source's address names. What the target has is not sent
+    `reference` None means what the source's address names, and `expected` is the only digest that
+    what arrives may have, if the target's address names one. What the target has is not sent
     again, so a transfer that was broken off goes on where it was. The first error ends all that
     is under way and is raised; no tag has been set then. Committing and closing the Ends is the
     caller's, who may copy several images into one.
 
     Raise what the Ends raise; ManifestUnknown if there is no image for a platform; SizeInvalid,
-    DigestInvalid and ManifestInvalid for an image that is not what it says; Unsupported if it
-    cannot be had in the format.
+    DigestInvalid and ManifestInvalid for an image that is not what it says or not what is
+    expected; Unsupported if it cannot be had in the format.
     """
     named = await source.resolve(reference)
     selection = await select(source, named, options.platforms, options.keep_index, report)
+    if options.format is None:
+        _refuse_unexpected(selection.root.digest, expected)
     copied = await _copy(source, target, selection, options, report)
     root = copied.root
+    _refuse_unexpected(root.descriptor.digest, expected)
     await target.publish(root.descriptor, root.content, tags)
     report(ManifestFinished(root.descriptor))
     counts = copied.graph.counts
@@ -82,6 +89,15 @@ async def transfer(
     )
     report(Finished(result))
     return result
+
+
+def _refuse_unexpected(digest: Digest, expected: Digest | None) -> None:
+    if expected not in (None, digest):
+        raise DigestInvalid(
+            f"what is copied is {digest}, and cannot be stored as {expected}; leave the digest "
+            "out of the destination, or name a tag",
+            detail={"digest": str(digest)},
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -62,6 +63,26 @@ async def test_an_image_arrives_verbatim_and_its_tag_comes_last() -> None:
     assert result.root.digest == example.root.digest
     assert (result.copied_blobs, result.copied_bytes) == (3, example.size())
     assert not target.committed
+
+
+async def test_nothing_is_stored_as_what_it_is_not() -> None:
+    example, target = image(), Folder()
+    other = Digest.of(b"another image")
+    with pytest.raises(DigestInvalid, match=f"{example.root.digest}.*{other}"):
+        await transfer(
+            holding(example), LATEST, target, [], TransferOptions(), Told(), expected=other
+        )
+    assert not target.images.manifests
+    assert not target.images.blobs
+
+
+@pytest.mark.parametrize("form", ["docker", None])
+async def test_what_becomes_what_is_expected_is_stored(form: Literal["docker"] | None) -> None:
+    options, converted, target = TransferOptions(format=form), Folder(), Folder()
+    source = holding(image())
+    digest = (await transfer(source, LATEST, converted, [], options, Told())).root.digest
+    await transfer(source, LATEST, target, [], options, Told(), expected=digest)
+    assert digest in target.images.manifests
 
 
 async def test_every_platform_is_copied_unless_one_is_asked_for() -> None:
