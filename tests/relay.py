@@ -72,11 +72,10 @@ class Relay:
         so often, and each time the next connection gets through. Without, the line stays dead."""
         self._plan(count, way, cuts=times or 0)
 
-    def wait_held(self, seconds: float = 30.0) -> None:
-        """Wait until `hold_after` holds. Raise TimeoutError."""
-        with self._lock:
-            if not self._lock.wait_for(lambda: self._held, seconds):
-                raise TimeoutError(f"only {self.passed} bytes have passed in {seconds:g} s")
+    @property
+    def held(self) -> bool:
+        """Whether `hold_after` has come into force."""
+        return self._held
 
     def cut(self) -> None:
         """Reset all connections, and all that are tried from now on."""

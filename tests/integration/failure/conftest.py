@@ -12,7 +12,7 @@ from tests.integration.cli.program import Program
 from tests.integration.failure.cut_transfers import TAG
 from tests.server import RunningServer
 
-LAYERS = {"one layer": (1, 60), "ten layers": (10, 6), "twenty layers": (20, 3)}
+LAYERS = {"one layer": (1, 60), "twelve layers": (12, 10), "thirty layers": (30, 2)}
 """How many layers of how many MiB."""
 
 
@@ -32,7 +32,7 @@ def mock() -> Iterator[MockRegistry]:
 
 @pytest.fixture(scope="session")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of an image of 60 MiB, by a key of `LAYERS`."""
+    """The folder of an image of at least 60 MiB, by a key of `LAYERS`."""
     made: dict[str, Path] = {}
 
     def find(kind: str) -> Path:

@@ -96,13 +96,25 @@ class UploadNotes:
 
         None if another process is uploading the same, or no note can be kept here.
         """
-        name = hashlib.sha256(f"{registry}\0{repository}\0{digest}".encode()).hexdigest()
-        opening = asyncio.ensure_future(asyncio.to_thread(self._open, self._folder / name))
+        file = self._file(registry, repository, digest)
+        opening = asyncio.ensure_future(asyncio.to_thread(self._open, file))
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_release)
             raise
+
+    async def forget(self, registry: str, repository: RepositoryName, digest: Digest) -> None:
+        """Remove the note of an upload that has ended without us, unless somebody uses it."""
+        if self._file(registry, repository, digest).exists():
+            note = await self.open(registry, repository, digest)
+            if note is not None:
+                await note.remove()
+                note.release()
+
+    def _file(self, registry: str, repository: RepositoryName, digest: Digest) -> Path:
+        name = f"{registry}\0{repository}\0{digest}"
+        return self._folder / hashlib.sha256(name.encode()).hexdigest()
 
     def _open(self, file: Path) -> UploadNote | None:
         with suppress(OSError):

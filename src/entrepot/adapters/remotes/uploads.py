@@ -125,6 +125,12 @@ class Uploads:
                 await push.body.close()
             turn.stored = True
 
+    async def settle(self, digest: Digest) -> None:
+        """Forget how to go on with a blob that turned out to be there: the registry had all of
+        it when we were cut off from its answer."""
+        if self._notes is not None:
+            await self._notes.forget(self._endpoint.host, self._endpoint.name, digest)
+
     async def close(self) -> None:
         """Cancel the uploads that were offered and not used."""
         for digest in list(self._offered):
