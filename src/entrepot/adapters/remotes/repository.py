@@ -93,7 +93,10 @@ class HttpRepository:
 
     async def has_blob(self, descriptor: Descriptor) -> bool:
         """See `ImageTarget.has_blob`."""
-        return await downloads.has_blob(self._parts.endpoint, descriptor)
+        there = await downloads.has_blob(self._parts.endpoint, descriptor)
+        if there:
+            await self._parts.uploads.settle(descriptor.digest)
+        return there
 
     async def has_manifest(self, descriptor: Descriptor) -> bool:
         """See `ImageTarget.has_manifest`."""
