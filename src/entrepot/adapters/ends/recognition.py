@@ -1,10 +1,13 @@
 """Recognition: what kind of End a path is, seen by what is in it and not by its name."""
 
+import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import IO, Final, cast
 
+from entrepot.adapters.ends.archive_input import decompressor, read_plain
+from entrepot.adapters.ends.block_reading import BLOCK
 from entrepot.oci.address import Address, Kind
 from entrepot.oci.errors import ContentInvalid, NameInvalid
 
@@ -32,20 +35,27 @@ def recognise(path: str, prefer: Kind = "oci-archive") -> Address:
             f"there is no file or folder {path!r}; to copy from a registry use entrepot cp, or "
             "write docker:// before the name"
         )
+    if not place.is_file():
+        raise ContentInvalid(
+            f"{path!r} is neither a file nor a folder; what comes from a pipe is given on standard "
+            "input, where - stands for it"
+        )
     return Address(_archive_kind(path, prefer), path)
 
 
 def _archive_kind(path: str, prefer: Kind) -> Kind:
     found: set[str] = set()
     try:
-        # Headers only: an uncompressed archive is not read, but skipped through.
-        with tarfile.open(path) as archive:
+        with open(path, "rb") as file, _opened(file, path) as archive:
             for name in _names(archive):
                 found.add(name)
                 if found >= _EITHER:
                     break
-    except tarfile.TarError as error:
-        raise ContentInvalid(f"{path!r} is no archive of images: {error}") from None
+    except tarfile.TarError:
+        raise ContentInvalid(
+            f"{path!r} is no archive of images: it is no tar, or one that is damaged or cut off; "
+            "get it anew"
+        ) from None
     if found >= _OCI and not (prefer == "docker-archive" and _DOCKER in found):
         return "oci-archive"
     if _DOCKER in found:
@@ -54,6 +64,25 @@ def _archive_kind(path: str, prefer: Kind) -> Kind:
         f"{path!r} is a tar file, but holds neither an image layout (oci-layout and index.json) "
         "nor what docker save writes (manifest.json)"
     )
+
+
+def _opened(file: io.BufferedReader, path: str) -> tarfile.TarFile:
+    """Open a tar whose headers alone are wanted: one that is not compressed is skipped through."""
+    opener = decompressor(file.peek(BLOCK))
+    if opener is None:
+        return tarfile.open(fileobj=file, mode="r:")
+    return tarfile.open(fileobj=cast("IO[bytes]", _Plain(opener(file), path)), mode="r|")
+
+
+class _Plain:
+    """What is decompressed of a file, in the form that `tarfile` reads."""
+
+    def __init__(self, source: IO[bytes], path: str) -> None:
+        self._source = source
+        self._path = path
+
+    def read(self, _size: int = -1) -> bytes:
+        return read_plain(self._source, self._path)
 
 
 def _names(archive: tarfile.TarFile) -> Iterator[str]:
