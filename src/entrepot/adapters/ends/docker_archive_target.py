@@ -81,9 +81,7 @@ class DockerArchiveTarget:
             await self._archive.output.add(name, content)
         elif content.descriptor.digest not in self._archive.plain:
             with tempfile.TemporaryFile() as spool:
-                plain = _Decompressed(content, spool)
-                await self._archive.output.add(name, plain)
-                await self._add_plain(plain)
+                await self._add_both(name, content, _Decompressed(content, spool))
 
     async def put_manifest(self, descriptor: Descriptor, content: bytes) -> None:
         check_manifest(descriptor, content)
@@ -155,23 +153,34 @@ class DockerArchiveTarget:
         full = normal_name(f"{self._repository}:{tag}") if self._repository else None
         return {REF_NAME: tag} | ({CONTAINERD_NAME: f"{full[0]}:{tag}"} if full else {})
 
-    async def _add_plain(self, plain: "_Decompressed") -> None:
-        if not plain.begun:  # the layer is there, its decompressed copy had failed
-            async for _ in plain.read():
-                pass
-        descriptor = plain.plain_descriptor()
+    async def _add_both(self, name: str, content: BlobContent, plain: "_Decompressed") -> None:
+        """Add a layer and its decompressed copy."""
+        output = self._archive.output
+        if output.is_pipe:
+            await output.add(name, plain)
+            if not plain.begun:  # the layer is there, its decompressed copy had failed
+                async for _ in plain.read():
+                    pass
+        else:
+            # A part of it, or all, may be what an earlier attempt has left: it is read back.
+            await output.add(name, content)
+            async for block in blocks(output.region(name, content.descriptor.size)):
+                await plain.keep(block)
+        descriptor = plain.finished()
         name = blob_name(descriptor.digest)
         await self._archive.output.add(name, _Spooled(descriptor, plain.spool))
         self._archive.plain[plain.descriptor.digest] = name
 
 
 class _Decompressed:
-    """A blob on its way that is also decompressed to a temporary file. It is read once."""
+    """A blob that is decompressed to a temporary file: on its way, if it is read as a blob, or
+    kept block by block. Either is done once."""
 
     def __init__(self, content: BlobContent, spool: IO[bytes]) -> None:
         self.spool = spool
         self.begun = False
         self._content = content
+        self._frames = ZstdFrames(str(content.descriptor.digest))
         self._hasher = Hasher()
         self._size = 0
         self._where = f"the decompressed copy of a layer in {tempfile.gettempdir()}"
@@ -180,21 +189,25 @@ class _Decompressed:
     def descriptor(self) -> Descriptor:
         return self._content.descriptor
 
-    def plain_descriptor(self) -> Descriptor:
-        """Describe what stands in the temporary file."""
+    def finished(self) -> Descriptor:
+        """Describe what stands in the temporary file. Raise ContentInvalid if it is not whole."""
+        self._frames.finish()
         return Descriptor(media_types.DOCKER_LAYER, self._hasher.digest(), self._size)
 
     async def read(self, offset: int = 0, prefix: Hasher | None = None) -> AsyncIterator[bytes]:
+        assert offset == 0, "nothing that was sent down a pipe is continued"
         self.begun = True
-        frames = ZstdFrames(str(self.descriptor.digest))
         async for chunk in self._content.read(offset, prefix):
-            await asyncio.to_thread(self._keep, frames, chunk)
+            await self.keep(chunk)
             yield chunk
-        frames.finish()
 
-    def _keep(self, frames: ZstdFrames, chunk: bytes) -> None:
+    async def keep(self, chunk: bytes) -> None:
+        """Decompress a chunk. Raise ContentInvalid, StoreFull."""
+        await asyncio.to_thread(self._keep, chunk)
+
+    def _keep(self, chunk: bytes) -> None:
         with disk_errors(self._where, full="free space, or set TMPDIR to a larger folder"):
-            for block in frames.feed(chunk):
+            for block in self._frames.feed(chunk):
                 self._hasher.update(block)
                 self._size += len(block)
                 self.spool.write(block)

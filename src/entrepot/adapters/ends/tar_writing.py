@@ -64,6 +64,17 @@ class TarOutput:
         """Whether the archive is complete."""
         return self._committed
 
+    @property
+    def is_pipe(self) -> bool:
+        """Whether what was written cannot be read back."""
+        return self._hidden is None
+
+    def region(self, name: str, size: int) -> Region:
+        """Return where the `size` bytes of an entry are that was added, now or earlier."""
+        assert self._kept is not None, "an entry was added"
+        start = self._kept.whole[name][0] + len(header(name, size))
+        return Region(self._file, start, size, self.where, shared=True)
+
     async def has(self, name: str) -> bool:
         """Say whether the entry is there, which is a use of it."""
         if self._kept is None:

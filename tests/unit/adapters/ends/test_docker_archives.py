@@ -246,6 +246,31 @@ class TestTarget:
         assert await contents(source, await source.resolve()) == expected(example)
         await source.close()
 
+    @pytest.mark.parametrize("arrived", [1000, 3000])
+    async def test_a_layer_in_zstd_is_continued(self, path: str, arrived: int) -> None:
+        """Of a layer that had come in part the rest is read, of a whole one nothing."""
+        layer = os.urandom(3000)
+        packed = zstd.compress(layer)
+        descriptor = Descriptor(media_types.OCI_LAYER_ZSTD, Digest.of(packed), len(packed))
+        target = DockerArchiveTarget(path, "app")
+        if arrived < len(layer):
+            with pytest.raises(ConnectionLost):
+                await target.put_blob(blob(packed, descriptor, chunk=100, breaks_at=arrived))
+        else:
+            await target.put_blob(blob(packed, descriptor))
+        await target.close()
+        target = DockerArchiveTarget(path, "app")
+        again = blob(packed, descriptor)
+        await target.put_blob(again)
+        assert again.offsets == ([arrived] if arrived < len(layer) else [])
+        assert await target.has_blob(descriptor)
+        await target.commit()
+        await target.close()
+        with tarfile.open(path) as tar:
+            plain = tar.extractfile(f"blobs/sha256/{Digest.of(layer).hex}")
+            assert plain is not None
+            assert plain.read() == layer
+
     async def test_zstd_that_is_none_is_refused(self, path: str) -> None:
         target = DockerArchiveTarget(path, "app")
         content = b"no zstd at all"
