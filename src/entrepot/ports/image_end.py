@@ -10,12 +10,16 @@ Failures are errors of `entrepot.oci.errors`. An End proves itself against
 `entrepot.testing.ImageEndSuite`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.oci.reference import Tag
+
+Sink = Callable[[memoryview], None]
+"""Takes bytes that follow one another, in a thread and one piece at a time. It may block and
+raise. The memory is the caller's again when it returns."""
 
 
 class BlobContent(Protocol):
@@ -118,6 +122,25 @@ class CanMount(Protocol):
 
     async def mount(self, descriptor: Descriptor, source: ImageSource) -> bool:
         """Link a blob that `source` holds, if that is possible; say whether it was done."""
+        ...
+
+
+@runtime_checkable
+class PoursBlobs(ImageSource, Protocol):
+    """A source whose large blobs go into a sink with less work than in chunks."""
+
+    async def pour(self, descriptor: Descriptor, offset: int, sink: Sink) -> None:
+        """Give a sink what `blob` would yield, and raise what that would, or what the sink
+        raises. When it returns, also by cancellation, the sink is not called any more."""
+        ...
+
+
+@runtime_checkable
+class PouredContent(BlobContent, Protocol):
+    """Content that comes from such a source."""
+
+    async def pour(self, sink: Sink, offset: int = 0, prefix: Hasher | None = None) -> None:
+        """Give a sink what `read` would yield, verified in the same way."""
         ...
 
 

@@ -24,7 +24,7 @@ from entrepot.services.progress import (
     Report,
     Warned,
 )
-from entrepot.services.verified_blob import VerifiedBlob
+from entrepot.services.verified_blob import verified_blob
 from entrepot.services.verified_manifest import (
     MAX_DEPTH,
     MAX_MANIFESTS,
@@ -263,7 +263,7 @@ class GraphCopy:
             return "present"
         if isinstance(target, CanMount) and await target.mount(blob, self._source):
             return "mounted"
-        content = VerifiedBlob(self._source, blob, self._report)
+        content = verified_blob(self._source, blob, self._report)
         try:
             await target.put_blob(content)
         finally:

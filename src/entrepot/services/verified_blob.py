@@ -1,5 +1,6 @@
 """The blob on its way: bytes from a source, hashed while the target handles them."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Hasher
 from entrepot.oci.errors import DigestInvalid, SizeInvalid
-from entrepot.ports.image_end import ImageSource
+from entrepot.ports.image_end import ImageSource, PoursBlobs, Sink
 from entrepot.services.progress import BlobAdvanced, BlobStarted, Report, Retried
 from entrepot.services.trailing_hash import TrailingHash
 
@@ -40,6 +41,23 @@ class VerifiedBlob:
 
     async def read(self, offset: int = 0, prefix: Hasher | None = None) -> AsyncIterator[bytes]:
         """Yield the bytes from `offset` to the end, and verify the whole. See the port."""
+        start, hasher = await self._begin(offset, prefix)
+        at = start
+        async with aclosing(self._chunks(start)) as chunks:
+            async for chunk in chunks:
+                at = self._behind(at, len(chunk))
+                if hasher is not None:
+                    await self._hash.add(hasher, chunk, at)
+                if at <= offset:
+                    continue
+                wanted = chunk if at - len(chunk) >= offset else chunk[offset - at :]
+                yield wanted
+                self._advance(len(wanted))
+        await self._hash.done()
+        self._verify(at, hasher)
+
+    async def _begin(self, offset: int, prefix: Hasher | None) -> tuple[int, Hasher | None]:
+        """Tell that a read begins; return from where on to read, and the hash of all before."""
         size = self._descriptor.size
         if not 0 <= offset <= size:
             raise SizeInvalid(
@@ -47,25 +65,26 @@ class VerifiedBlob:
                 f"{offset} on; remove what is left of it in the target and start again",
                 detail={"size": size, "offset": offset},
             )
-        start, hasher = await self._state(offset, prefix)
-        self._tell_start(offset)
-        at = start
-        async with aclosing(self._chunks(start)) as chunks:
-            async for chunk in chunks:
-                at += len(chunk)
-                if at > size:
-                    raise self._wrong_size(f"more than {size}")
-                if hasher is not None:
-                    await self._hash.add(hasher, chunk, at)
-                if at <= offset:
-                    continue
-                wanted = chunk if at - len(chunk) >= offset else chunk[offset - at :]
-                yield wanted
-                self.read_bytes += len(wanted)
-                self._report(BlobAdvanced(self._descriptor.digest, len(wanted)))
-        if at != size:
+        state = await self._state(offset, prefix)
+        told = Retried if self._started else BlobStarted
+        self._started = True
+        self._report(told(self._descriptor, offset))
+        return state
+
+    def _behind(self, at: int, length: int) -> int:
+        """Return the offset behind `length` more bytes. Raise SizeInvalid beyond the end."""
+        if at + length > self._descriptor.size:
+            raise self._wrong_size(f"more than {self._descriptor.size}")
+        return at + length
+
+    def _advance(self, length: int) -> None:
+        self.read_bytes += length
+        self._report(BlobAdvanced(self._descriptor.digest, length))
+
+    def _verify(self, at: int, hasher: Hasher | None) -> None:
+        """Raise SizeInvalid or DigestInvalid unless the bytes up to `at` were the blob."""
+        if at != self._descriptor.size:
             raise self._wrong_size(str(at))
-        await self._hash.done()
         if hasher is not None and hasher.digest() != self._descriptor.digest:
             self._hash.marks.restart()
             raise DigestInvalid(
@@ -111,14 +130,45 @@ class VerifiedBlob:
         finally:
             await self.close()
 
-    def _tell_start(self, offset: int) -> None:
-        told = Retried if self._started else BlobStarted
-        self._started = True
-        self._report(told(self._descriptor, offset))
-
     def _wrong_size(self, received: str) -> SizeInvalid:
         return SizeInvalid(
             f"blob {self._descriptor.digest} has {received} bytes at its source, and its manifest "
             f"says {self._descriptor.size}; the source or the manifest is damaged",
             detail={"expected": self._descriptor.size, "received": received},
         )
+
+
+class PouredBlob(VerifiedBlob):
+    """See `ports.image_end.PouredContent`: hashed in the thread that it is poured in."""
+
+    def __init__(self, source: PoursBlobs, descriptor: Descriptor, report: Report) -> None:
+        super().__init__(source, descriptor, report)
+        self._spring = source
+
+    async def pour(self, sink: Sink, offset: int = 0, prefix: Hasher | None = None) -> None:
+        """Give a sink the bytes from `offset` to the end, and verify the whole."""
+        start, hasher = await self._begin(offset, prefix)
+        at = start
+        loop = asyncio.get_running_loop()
+
+        def take(piece: memoryview) -> None:
+            nonlocal at
+            at = self._behind(at, len(piece))
+            if hasher is not None:
+                hasher.update(piece)
+                self._hash.marks.add(at, hasher.copy())
+            if at > offset:
+                wanted = piece if at - len(piece) >= offset else piece[offset - at :]
+                sink(wanted)
+                loop.call_soon_threadsafe(self._advance, len(wanted))
+
+        if start < self._descriptor.size:
+            await self._spring.pour(self._descriptor, start, take)
+        self._verify(at, hasher)
+
+
+def verified_blob(source: ImageSource, descriptor: Descriptor, report: Report) -> VerifiedBlob:
+    """Return a source's blob in the form in which it moves with the least work."""
+    if isinstance(source, PoursBlobs) and descriptor.data is None:
+        return PouredBlob(source, descriptor, report)
+    return VerifiedBlob(source, descriptor, report)

@@ -277,12 +277,16 @@ async def test_small_requests_share_a_connection_and_large_bodies_do_not(
             )
         } == {"2"}
         assert open_files() == files
-        assert await version(made, Request("GET", ping, bulk=True)) == "1.1"
         uploads = f"{secure.url}/v2/tests/transport/blobs/uploads/"
         async with made.send(Request("POST", uploads, body=Body(1, one))) as response:
             assert response.http_version == "1.1"
         assert await version(made, Request("GET", ping)) == "2"
         assert open_files() == files + 1
+        assert await version(made, Request("GET", ping, bulk=True)) == "1.1"
+        files = open_files()
+        assert await version(made, Request("GET", ping, bulk=True)) == "1.1"
+        assert await version(made, Request("GET", ping)) == "2"
+        assert open_files() == files
 
 
 async def test_http_2_can_be_left_out(secure: SecureServer) -> None:

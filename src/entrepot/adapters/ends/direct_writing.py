@@ -50,10 +50,13 @@ class DirectFile:
         opened._direct = direct
         return opened
 
-    def write(self, chunks: Sequence[bytes]) -> None:
+    def write(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Take chunks. Raise OSError; what fitted stays."""
         for chunk in chunks:
             rest = memoryview(chunk)
+            if not self._filled and _is_aligned(rest):
+                self._write_whole(rest)
+                continue
             while rest:
                 taken = min(len(rest), BLOCK - self._filled)
                 self._block[self._filled : self._filled + taken] = rest[:taken]
@@ -75,7 +78,9 @@ class DirectFile:
 
     def _empty(self) -> None:
         self._filled = 0
-        whole = memoryview(self._block)
+        self._write_whole(memoryview(self._block))
+
+    def _write_whole(self, whole: memoryview) -> None:
         if self._direct >= 0:
             try:
                 self._write(self._direct, whole)
@@ -93,3 +98,9 @@ class DirectFile:
             rest = rest[written:]
             if descriptor == self._direct and written % ALIGNED:
                 descriptor = self._file  # the disk is nearly full: the rest is not aligned
+
+
+def _is_aligned(block: memoryview) -> bool:
+    """Say whether memory may be written as it is: whole pages, mapped by whoever gives it."""
+    source = block.obj
+    return isinstance(source, mmap.mmap) and len(block) == len(source) and not len(block) % ALIGNED

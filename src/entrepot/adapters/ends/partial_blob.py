@@ -17,7 +17,7 @@ from entrepot.adapters.ends.disk_errors import KEPT, disk_errors
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Hasher
 from entrepot.oci.errors import DigestInvalid, RegistryError, SizeInvalid
-from entrepot.ports.image_end import BlobContent
+from entrepot.ports.image_end import BlobContent, PouredContent
 
 LARGE: Final = 8 << 20
 """From how many bytes on a blob is written past the page cache."""
@@ -81,7 +81,7 @@ class PartialBlob:
             self.truncate()
             raise
 
-    def write(self, chunks: Sequence[bytes]) -> None:
+    def write(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Append chunks; some bytes may stay in memory until `flush`. Raise StoreFull; what
         fitted stays."""
         with disk_errors(self._place, full=KEPT):
@@ -128,19 +128,27 @@ class PartialBlob:
         os.close(self._file)
 
     async def _append(self, content: BlobContent, hasher: Hasher) -> None:
-        writer = BlockWriter(self.write)
         if content.descriptor.size - self.size >= LARGE:
             self._direct = DirectFile.of(partial_path(self._place), self._file, self.size)
+        try:
+            if isinstance(content, PouredContent):
+                await content.pour(lambda piece: self.write((piece,)), self.size, hasher)
+            else:
+                await self._copy(content, hasher)
+            await asyncio.to_thread(self.flush)
+        finally:
+            with suppress(RegistryError):  # the first error is the one to tell
+                self.flush()
+            self.size = os.fstat(self._file).st_size
+
+    async def _copy(self, content: BlobContent, hasher: Hasher) -> None:
+        writer = BlockWriter(self.write)
         try:
             async for chunk in content.read(self.size, hasher):
                 await writer.add(chunk)
             await writer.finish()
-            await asyncio.to_thread(self.flush)
         finally:
             await writer.settle(keep=True)
-            with suppress(RegistryError):  # the first error is the one to tell
-                self.flush()
-            self.size = os.fstat(self._file).st_size
 
     async def _hash(self, hasher: Hasher) -> None:
         region = Region(self._file, 0, self.size, str(self._place), shared=True)

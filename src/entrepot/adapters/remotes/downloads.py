@@ -6,7 +6,7 @@ Source: distribution-spec, "Pulling blobs", "Checking if content exists"; RFC 91
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,7 @@ from entrepot.adapters.remotes.exchange import Request, Response
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import BlobUnknown, ConnectionLost, SizeInvalid, Unsupported
+from entrepot.ports.image_end import Sink
 from entrepot.protocol.routes import blob_path
 
 IDENTITY: Final = {"Accept-Encoding": "identity"}
@@ -57,70 +58,95 @@ class _RangesIgnored(Exception):
     """The registry cannot be asked for a part of this blob; it must be read from its start."""
 
 
-class _Broken(Exception):
-    """An answer broke off in its body. (When there is none at all, the session has repeated the
-    request as often as it is worth.)"""
-
-    def __init__(self, reason: ConnectionLost) -> None:
-        super().__init__(reason.message)
-        self.reason = reason
-
-
 class _Download:
-    """One blob being read: how far it is, and whether ranges work."""
+    """One blob being read: how far it is, and whether ranges work.
+
+    What breaks off in its body is continued. (When there is no answer at all, the session has
+    repeated the request as often as it is worth.)
+    """
 
     def __init__(self, endpoint: Endpoint, descriptor: Descriptor, offset: int) -> None:
         self._endpoint = endpoint
         self._descriptor = descriptor
         self.offset = offset
         self._ranges = True
+        self._skip = 0
+        self._streak = Streak(endpoint.retries)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield what follows, over as many requests as that takes."""
-        size = self._descriptor.size
-        streak = Streak(self._endpoint.retries)
         while True:
-            failure: ConnectionLost | SizeInvalid
-            try:
-                async with aclosing(self._answered()) as chunks:
-                    async for chunk in chunks:
-                        streak.progressed()
-                        yield chunk
-                if self.offset == size:
-                    return
-                failure = SizeInvalid(self._says(f"ends after {self.offset} of {size} bytes"))
-            except _RangesIgnored:
-                if not self._ranges:
-                    raise SizeInvalid(
-                        self._says("cannot be continued where it broke off, nor read anew")
-                    ) from None
-                self._ranges = False
-                continue
-            except _Broken as broken:
-                failure = broken.reason
-            await streak.failed(failure)
+            lost: ConnectionLost | None = None
+            async with self._answer() as response:
+                try:
+                    async for chunk in response.chunks():
+                        if fresh := self._fresh(memoryview(chunk)):
+                            yield chunk if len(fresh) == len(chunk) else bytes(fresh)
+                except ConnectionLost as error:
+                    lost = error
+            if await self._is_done(lost):
+                return
 
-    async def _answered(self) -> AsyncGenerator[bytes, None]:
-        """Yield what one request brings, counting it."""
-        headers = dict(IDENTITY)
-        ranged = self._ranges and self.offset > 0
-        if ranged:
-            headers["Range"] = f"bytes={self.offset}-"
+    async def pour(self, sink: Sink) -> None:
+        """Give a sink what follows, over as many requests as that takes."""
+
+        def take(piece: memoryview) -> None:
+            if fresh := self._fresh(piece):
+                sink(fresh)
+
+        while True:
+            lost: ConnectionLost | None = None
+            async with self._answer() as response:
+                try:
+                    await response.pour(take)
+                except ConnectionLost as error:
+                    lost = error
+            if await self._is_done(lost):
+                return
+
+    @asynccontextmanager
+    async def _answer(self) -> AsyncIterator[Response]:
+        """Ask for what follows, or for everything where that cannot be had."""
         path = blob_path(self._endpoint.name, self._descriptor.digest)
         bulk = self._descriptor.size - self.offset > _BULK
-        request = Request("GET", path, headers, bulk=bulk)
-        async with self._endpoint.send(request, PULL, expect=(404, 416)) as response:
-            skip = self._skipped(response, ranged)
-            chunks = response.chunks()
-            while chunk := await _next(chunks):
-                if skip >= len(chunk):
-                    skip -= len(chunk)
+        while True:
+            ranged = self._ranges and self.offset > 0
+            headers = {**IDENTITY, "Range": f"bytes={self.offset}-"} if ranged else IDENTITY
+            request = Request("GET", path, headers, bulk=bulk)
+            async with self._endpoint.send(request, PULL, expect=(404, 416)) as response:
+                try:
+                    self._skip = self._skipped(response, ranged)
+                except _RangesIgnored:
+                    if not self._ranges:
+                        raise SizeInvalid(
+                            self._says("cannot be continued where it broke off, nor read anew")
+                        ) from None
+                    self._ranges = False
                     continue
-                fresh, skip = chunk[skip:] if skip else chunk, 0
-                if self.offset + len(fresh) > self._descriptor.size:
-                    raise self._wrong_size("more")
-                self.offset += len(fresh)
-                yield fresh
+                yield response
+                return
+
+    def _fresh(self, piece: memoryview) -> memoryview:
+        """Return what of a piece was not read before, and count it."""
+        skipped = min(self._skip, len(piece))
+        self._skip -= skipped
+        fresh = piece[skipped:]
+        if fresh:
+            if self.offset + len(fresh) > self._descriptor.size:
+                raise self._wrong_size("more")
+            self.offset += len(fresh)
+            self._streak.progressed()
+        return fresh
+
+    async def _is_done(self, lost: ConnectionLost | None) -> bool:
+        """Say whether all has come, else wait before the next request. Raise what failed if
+        there is to be none."""
+        size = self._descriptor.size
+        if lost is None and self.offset == size:
+            return True
+        short = SizeInvalid(self._says(f"ends after {self.offset} of {size} bytes"))
+        await self._streak.failed(lost or short)
+        return False
 
     def _skipped(self, response: Response, ranged: bool) -> int:
         """Return how many bytes of an answer were read before."""
@@ -160,14 +186,6 @@ class _Download:
         )
 
 
-async def _next(chunks: AsyncIterator[bytes]) -> bytes:
-    """Return the next chunk, nothing at the end."""
-    try:
-        return await anext(chunks, b"")
-    except ConnectionLost as error:
-        raise _Broken(error) from error
-
-
 def read_blob(endpoint: Endpoint, descriptor: Descriptor, offset: int) -> AsyncIterator[bytes]:
     """Yield a blob's bytes from `offset`, exactly as many as the descriptor says.
 
@@ -179,6 +197,15 @@ def read_blob(endpoint: Endpoint, descriptor: Descriptor, offset: int) -> AsyncI
         if descriptor.size > offset
         else _none(endpoint, descriptor, offset)
     )
+
+
+async def pour_blob(endpoint: Endpoint, descriptor: Descriptor, offset: int, sink: Sink) -> None:
+    """Give a sink what `read_blob` yields, and raise what that raises or the sink."""
+    if descriptor.size > offset:
+        await _Download(endpoint, descriptor, offset).pour(sink)
+    else:
+        async for _ in _none(endpoint, descriptor, offset):
+            pass
 
 
 async def _none(endpoint: Endpoint, descriptor: Descriptor, offset: int) -> AsyncIterator[bytes]:

@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from entrepot.ports.image_end import Sink
+
 
 @dataclass(frozen=True, slots=True)
 class Body:
@@ -61,6 +63,13 @@ class Response(Protocol):
 
         The reader sets the pace: at most a few MiB are buffered. Raise ConnectionLost if it
         ends before the length that was announced, or stands still for too long.
+        """
+        ...
+
+    async def pour(self, sink: Sink) -> None:
+        """Give a sink the body as it arrives; for a `bulk` request all in one thread.
+
+        Raise what `chunks` does once the sink has what came before, or what the sink raises.
         """
         ...
 

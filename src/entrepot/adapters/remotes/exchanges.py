@@ -12,6 +12,7 @@ from entrepot import __version__
 from entrepot.adapters.remotes.exchange import Request, Response, Transport
 from entrepot.adapters.remotes.exchange_log import ExchangeLog
 from entrepot.oci.errors import RegistryError, SizeInvalid
+from entrepot.ports.image_end import Sink
 from entrepot.ports.remote_registry import RateLimit
 from entrepot.protocol.rate_limits import parse_rate_limit
 from entrepot.protocol.warnings import parse_warnings
@@ -43,6 +44,11 @@ class Settled:
         """Yield what was read."""
         if self.body:
             yield self.body
+
+    async def pour(self, sink: Sink) -> None:
+        """Give a sink what was read."""
+        if self.body:
+            await asyncio.to_thread(sink, memoryview(self.body))
 
     async def read(self, limit: int) -> bytes:
         """Return what was read. Raise SizeInvalid above `limit` bytes."""

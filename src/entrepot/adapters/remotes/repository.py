@@ -17,7 +17,7 @@ from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import ManifestUnknown, RegistryError
 from entrepot.oci.reference import RepositoryName, Tag
-from entrepot.ports.image_end import BlobContent, ImageSource
+from entrepot.ports.image_end import BlobContent, ImageSource, Sink
 from entrepot.protocol.routes import blob_path
 from entrepot.protocol.tag_parameters import MAX_TAGS
 
@@ -80,6 +80,10 @@ class HttpRepository:
     def blob(self, descriptor: Descriptor, offset: int = 0) -> AsyncIterator[bytes]:
         """See `ImageSource.blob`."""
         return downloads.read_blob(self._parts.endpoint, descriptor, offset)
+
+    async def pour(self, descriptor: Descriptor, offset: int, sink: Sink) -> None:
+        """See `PoursBlobs.pour`."""
+        await downloads.pour_blob(self._parts.endpoint, descriptor, offset, sink)
 
     async def referrers(
         self, subject: Digest, artifact_type: str | None = None

@@ -9,13 +9,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pycurl
 
 from entrepot.adapters.remotes.exchange import Request, Response
 from entrepot.adapters.remotes.transport_errors import Peer, closed
+from entrepot.adapters.remotes.transport_lane import Lanes
 from entrepot.adapters.remotes.transport_loop import TransferLoop
 from entrepot.adapters.remotes.transport_options import (
     may_share,
@@ -51,6 +52,7 @@ class CurlTransport:
         self._trust: dict[str, Trust] = {}
         self._proxies: dict[str, Proxy | None] = {}
         self._transfers: TransferLoop | None = None
+        self._lanes = Lanes(self._settings.connections)
         self._active: set[Transfer] = set()
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
@@ -60,7 +62,11 @@ class CurlTransport:
         """Send a request; see `Transport.send`. Raise Unsupported for what cannot be sent,
         CertificateRefused for certificate files that cannot be used, and what a streamed body
         raises."""
-        transfer = await self._prepare(request)
+        origin = _origin(request.url)
+        easy, peer = await self._prepare(request, *origin)
+        shared = self._loop
+        lane = self._lanes.take(origin) if request.bulk else None
+        transfer = Transfer(request, easy, peer, lane or shared)
         self._active.add(transfer)
         try:
             self._keep_watch()
@@ -71,6 +77,8 @@ class CurlTransport:
         finally:
             self._active.discard(transfer)
             await transfer.stop()
+            if lane is not None:
+                self._lanes.give_back(origin, lane)
 
     async def close(self) -> None:
         """Close all connections; transfers that are under way fail."""
@@ -83,6 +91,7 @@ class CurlTransport:
         if self._transfers is not None:
             self._transfers.close()
             self._transfers = None
+        self._lanes.close()
 
     @property
     def _loop(self) -> TransferLoop:
@@ -94,8 +103,8 @@ class CurlTransport:
             self._transfers = TransferLoop(running, self._settings.connections)
         return self._transfers
 
-    async def _prepare(self, request: Request) -> Transfer:
-        scheme, host = _origin(request.url)
+    async def _prepare(self, request: Request, scheme: str, host: str) -> tuple[Any, Peer]:
+        """Return a handle with all options set, and whom it asks."""
         if scheme not in self._proxies:
             proxy = proxy_for(scheme, self._settings.proxy, self._environment)
             self._proxies[scheme] = proxy
@@ -107,7 +116,6 @@ class CurlTransport:
                 self._trust[host] = trust
         else:
             trust = Trust()
-        transfers = self._loop
         easy = pycurl.Curl()
         try:
             set_connection(easy, self._settings)
@@ -117,8 +125,7 @@ class CurlTransport:
         except BaseException:
             easy.close()
             raise
-        peer = Peer(host, str(proxy) if proxy else "")
-        return Transfer(request, easy, peer, transfers, proxied=proxy is not None)
+        return easy, Peer(host, str(proxy) if proxy else "")
 
     def _keep_watch(self) -> None:
         if self._watch is None and self._active and not self._closed:

@@ -1,12 +1,13 @@
 """One transfer: a request on its way and the response that comes of it.
 
-libcurl calls `_on_header` and `_on_body` while data arrives; the caller's task waits in `head`
-and `chunks`. When the reader falls behind, libcurl is told to pause, which stops the socket (or
-the HTTP/2 stream) and so the sender.
+libcurl calls `_on_header` and `_on_body` while data arrives; the caller's task waits in `head`,
+`chunks` or `pour`. When the reader falls behind, libcurl is told to pause, which stops the
+socket (or the HTTP/2 stream) and so the sender.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from io import BytesIO
 from typing import Any, Final
 
@@ -20,8 +21,10 @@ from entrepot.adapters.remotes.transport_errors import (
     proxy_credentials_refused,
     stalled,
 )
+from entrepot.adapters.remotes.transport_lane import Lane, Pour
 from entrepot.adapters.remotes.transport_loop import TransferLoop
 from entrepot.oci.errors import SizeInvalid
+from entrepot.ports.image_end import Sink
 
 CHUNK: Final = 1024 * 1024
 """Bytes that are buffered before the sender is stopped; libcurl holds up to as much again."""
@@ -44,15 +47,13 @@ def warm_allocator() -> None:
 class Transfer:
     """A `Response` once `head` has returned."""
 
-    def __init__(
-        self, request: Request, easy: Any, peer: Peer, transfers: TransferLoop, proxied: bool
-    ) -> None:
+    def __init__(self, request: Request, easy: Any, peer: Peer, transfers: TransferLoop) -> None:
         self._request = request
         self._easy = easy
         self._peer = peer
         self._transfers = transfers
-        self._proxied = proxied
         self._feed: BodyFeed | None = None
+        self._pour: Pour | None = None
         self._status = 0
         self._version = ""
         self._lines: list[tuple[str, str]] = []
@@ -115,7 +116,7 @@ class Transfer:
         while not self._head_arrived:
             self._raise_if_ended()
             await self._wait()
-        if self._status == 407 and self._proxied:
+        if self._status == 407 and self._peer.proxy:
             raise proxy_credentials_refused(self._peer)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -127,6 +128,23 @@ class Transfer:
                     raise self._error
                 return
             await self._wait()
+
+    async def pour(self, sink: Sink) -> None:
+        lane = self._transfers
+        if not isinstance(lane, Lane) or self._ended:
+            async for chunk in self.chunks():
+                await asyncio.to_thread(sink, memoryview(chunk))
+            return
+        self._pour = pour = Pour(sink)
+        try:
+            await lane.drive(pour, self._begin_pouring)
+        finally:
+            self._pour = None
+            self._read += pour.taken
+        if pour.failure is not None:
+            raise pour.failure
+        if self._error is not None:
+            raise self._error
 
     async def read(self, limit: int) -> bytes:
         announced = self.headers.get("content-length", "")
@@ -170,17 +188,23 @@ class Transfer:
         """End the transfer with an error, unless it has ended already."""
         if not self._ended:
             self._end(error)
-            self._transfers.remove(self._easy)
+            if self._pour is None:
+                self._transfers.remove(self._easy)
+            else:
+                self._pour.stop()  # libcurl is the thread's; what is left is removed by `stop`
 
     def watch(self, stall: float, answer: float) -> None:
         """Fail if the other side has stood still for too long; times are seconds."""
         if self._ended:
             return
         now = self._transfers.belongs_to.time()
-        sent = self._easy.getinfo(pycurl.SIZE_UPLOAD_T)
-        received = self._easy.getinfo(pycurl.SIZE_DOWNLOAD_T)
+        sent, received = self._counts()
         moved = (sent, received, len(self._lines), self._head_arrived)
-        ours = self._paused or (self._feed is not None and self._feed.starved)
+        ours = (
+            self._paused
+            or (self._feed is not None and self._feed.starved)
+            or (self._pour is not None and self._pour.busy)
+        )
         if ours or moved != self._moved:
             self._moved, self._moved_at = moved, now
             return
@@ -207,6 +231,8 @@ class Transfer:
             self._wake()
 
     def _on_body(self, piece: memoryview) -> int | None:
+        if self._pour is not None:
+            return self._pour.take(piece)
         if self._held >= CHUNK:
             self._paused = True
             return pycurl.WRITEFUNC_PAUSE  # type: ignore[no-any-return]
@@ -226,6 +252,24 @@ class Transfer:
             self._ended = True
             self._error = error
             self._wake()
+
+    def _begin_pouring(self) -> None:
+        """Pour what has arrived already, and let the rest come. In the thread."""
+        assert self._pour is not None
+        held, self._held = self._buffer, 0
+        self._buffer = BytesIO()
+        self._pour.take(held.getbuffer())
+        if self._paused:
+            self._paused = False
+            with suppress(pycurl.error):  # what was not taken; the pour knows why
+                self._easy.pause(pycurl.PAUSE_CONT)
+
+    def _counts(self) -> tuple[int, int]:
+        """Return how many bytes were sent and received."""
+        if self._pour is not None:  # libcurl is the thread's
+            return self._length(), self._pour.taken
+        sent = self._easy.getinfo(pycurl.SIZE_UPLOAD_T)
+        return sent, self._easy.getinfo(pycurl.SIZE_DOWNLOAD_T)
 
     def _take(self) -> bytes:
         # A BytesIO hands out its own memory here: the bytes have been copied once.

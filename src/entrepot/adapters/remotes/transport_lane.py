@@ -1,0 +1,229 @@
+"""Lanes: a connection for one large transfer, driven by a thread while its body is poured.
+
+On the event loop each 16 KiB that libcurl shows is a call beside everything else that runs there;
+what has been received is cold before it is hashed, and threads wait for each other. In a thread
+that receives, hashes and writes by itself, 1 GiB takes half of the CPU time.
+"""
+
+import asyncio
+import mmap
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import pycurl
+
+from entrepot.adapters.remotes.transport_loop import TransferLoop
+from entrepot.ports.image_end import Sink
+
+BLOCK: Final = 1 << 20
+"""Bytes that a sink is given at a time, if the network is fast."""
+
+Origin = tuple[str, str]
+"""Scheme and host."""
+
+_PATIENCE: Final = 0.5
+"""Seconds after which a sink is given what there is."""
+
+_LOOK: Final = 0.2
+"""Seconds that a thread waits for the network before it looks whether it is to stop."""
+
+_MOST_THREADS: Final = 64
+"""How many bodies are poured at a time; the others wait."""
+
+_REFUSED: Final = 0
+"""What tells libcurl that a piece was not taken, which ends the transfer."""
+
+
+class Lane(TransferLoop):
+    """A `TransferLoop` for one transfer at a time, which keeps one connection.
+
+    The event loop drives it, except in `drive`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: ThreadPoolExecutor) -> None:
+        self._poller: Any = None
+        self._deadline: float | None = None
+        self._threads = threads
+        super().__init__(loop, 1)
+
+    async def drive(self, pour: "Pour", begin: Callable[[], None]) -> None:
+        """Call `begin`, then drive the transfer, all in a thread, until it has ended or `pour`
+        was stopped; the pour is finished. A cancellation stops it and waits for the thread."""
+        self._hand_over()
+        job = self._loop.run_in_executor(self._threads, self._run, pour, begin)
+        try:
+            await asyncio.shield(job)
+        except asyncio.CancelledError:
+            pour.stop()
+            while not job.done():
+                try:
+                    await asyncio.wait([job])
+                except asyncio.CancelledError:
+                    continue  # the sink's file is closed next
+            job.exception()
+            raise
+        finally:
+            self._take_back()
+
+    def _run(self, pour: "Pour", begin: Callable[[], None]) -> None:
+        try:
+            begin()
+            while self._finished and not pour.stopped:
+                for socket, events in self._poller.poll(self._pause()):
+                    self._act(socket, _readiness(events))
+                if self._deadline is not None and self._deadline <= time.monotonic():
+                    self._deadline = None
+                    self._act(pycurl.SOCKET_TIMEOUT, 0)
+        finally:
+            pour.finish()
+
+    def _pause(self) -> int:
+        """Return how many milliseconds to wait for the network."""
+        left = _LOOK
+        if self._deadline is not None:
+            left = max(0.0, min(left, self._deadline - time.monotonic()))
+        return round(left * 1000 + 0.5)
+
+    def _hand_over(self) -> None:
+        watched = dict(self._watched)
+        for socket in watched:
+            self._watch(socket, pycurl.POLL_NONE)
+        self._on_timer(-1)
+        self._poller = select.poll()
+        for socket, interest in watched.items():
+            self._watch(socket, interest)
+        self._deadline = time.monotonic()  # whatever was due
+
+    def _take_back(self) -> None:
+        watched, self._poller = dict(self._watched), None
+        self._watched.clear()
+        for socket, interest in watched.items():
+            self._watch(socket, interest)
+        self._on_timer(0)
+
+    def _watch(self, socket: int, interest: int) -> None:
+        if self._poller is None:
+            super()._watch(socket, interest)
+            return
+        if self._watched.pop(socket, None) is not None:
+            self._poller.unregister(socket)
+        if interest:
+            self._poller.register(socket, _events(interest))
+            self._watched[socket] = interest
+
+    def _on_timer(self, milliseconds: int) -> None:
+        if self._poller is None:
+            super()._on_timer(milliseconds)
+        else:
+            now = time.monotonic()
+            self._deadline = None if milliseconds < 0 else now + milliseconds / 1000
+
+
+class Lanes:
+    """The lanes to each origin, the idle ones ready for the next transfer; at most `idle` are
+    kept."""
+
+    def __init__(self, idle: int) -> None:
+        self._idle: deque[tuple[Origin, Lane]] = deque()
+        self._most = idle
+        self._threads = ThreadPoolExecutor(_MOST_THREADS, "pour")
+        self._closed = False
+
+    def take(self, origin: Origin) -> Lane:
+        """Return a lane for one transfer, if possible one that has a connection there."""
+        for known, lane in self._idle:
+            if known == origin:
+                self._idle.remove((known, lane))
+                return lane
+        return Lane(asyncio.get_running_loop(), self._threads)
+
+    def give_back(self, origin: Origin, lane: Lane) -> None:
+        """Keep a lane whose transfer is over."""
+        self._idle.appendleft((origin, lane))
+        while len(self._idle) > (0 if self._closed else self._most):
+            self._idle.pop()[1].close()
+
+    def close(self) -> None:
+        """Close the idle lanes now, the others when they are given back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop()[1].close()
+        self._threads.shutdown(wait=False)
+
+
+class Pour:
+    """A body on its way from libcurl into a sink, collected to blocks.
+
+    `taken` counts bytes; `busy` says that the sink is at work. `failure` is what the sink raised.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._block = mmap.mmap(-1, BLOCK)  # aligned, as a disk wants it that is written directly
+        self._whole = memoryview(self._block)
+        self._filled = 0
+        self._since = time.monotonic()
+        self._stop = threading.Event()
+        self.taken = 0
+        self.busy = False
+        self.failure: BaseException | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Take nothing more. From any thread."""
+        self._stop.set()
+
+    def take(self, piece: memoryview) -> int | None:
+        """Take a piece, or tell libcurl that it was not taken."""
+        if self._stop.is_set():
+            return _REFUSED
+        self.taken += len(piece)
+        while len(piece) > BLOCK - self._filled:
+            room = BLOCK - self._filled
+            self._block[self._filled :] = piece[:room]
+            self._filled, piece = BLOCK, piece[room:]
+            self._empty()
+        self._block[self._filled : self._filled + len(piece)] = piece
+        self._filled += len(piece)
+        if self._filled == BLOCK or time.monotonic() - self._since > _PATIENCE:
+            self._empty()
+        return _REFUSED if self.failure is not None else None
+
+    def finish(self) -> None:
+        """Give the sink what is left."""
+        if self._filled:
+            self._empty()
+
+    def _empty(self) -> None:
+        filled, self._filled = self._filled, 0
+        if self.failure is not None:
+            return
+        self.busy = True
+        try:
+            self._sink(self._whole[:filled])
+        except BaseException as error:
+            self.failure = error
+            self._stop.set()
+        finally:
+            self.busy = False
+            self._since = time.monotonic()
+
+
+def _events(interest: int) -> int:
+    reads = select.POLLIN if interest & pycurl.POLL_IN else 0
+    return reads | (select.POLLOUT if interest & pycurl.POLL_OUT else 0)
+
+
+def _readiness(events: int) -> int:
+    """Return what libcurl calls it; errors are found by reading."""
+    reads = pycurl.CSELECT_IN if events & ~select.POLLOUT else 0
+    return int(reads | (pycurl.CSELECT_OUT if events & select.POLLOUT else 0))
