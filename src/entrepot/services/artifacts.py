@@ -4,6 +4,7 @@ Source: image-spec, manifest.md, "Guidelines for Artifact Usage".
 """
 
 import asyncio
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,6 +115,9 @@ def _opened(file: ArtifactFile) -> SpooledLayer:
     name = str(file.path)
     hasher, size = Hasher(), 0
     try:
+        if not stat.S_ISREG(file.path.stat().st_mode):
+            # It is read twice, which a pipe cannot be; opening one may wait for ever.
+            raise Unavailable(f"{name!r} is no regular file; write what is to be attached to one")
         content = cast(BinaryIO, file.path.open("rb", buffering=0))
         try:
             while chunk := content.read(_READ):

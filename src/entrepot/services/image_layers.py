@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -127,11 +128,14 @@ def _layer_of(
     name = path.resolve().name
     if path.is_dir():
         return spooled(packed_directory(path, packing), compression, name, folder=folder)
-    actual = recognise(next(_read(path), b""))
+    chunks = _read(path)
+    head = next(chunks, b"")
+    content = chain((head,), chunks)  # not opened again: a pipe gives its bytes once
+    actual = recognise(head)
     if actual is Compression.NONE:
-        layer = spooled(_read(path), compression, name, folder=folder)
+        layer = spooled(content, compression, name, folder=folder)
     else:
-        file = _written(_read(path), actual, name, False, folder)
+        file = _written(content, actual, name, False, folder)
         layer = NewLayer(file, Digest.of(b""), actual, name)
     try:
         return replace(layer, diff_id=_checked(layer.file, f"the file {str(path)!r}"))

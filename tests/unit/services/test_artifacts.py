@@ -1,5 +1,6 @@
 """Artifacts hold files as the image-spec advises, and refer to their subject."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,12 @@ async def test_what_is_no_type_or_file_is_refused(tmp_path: Path) -> None:
         await attach(None, [], "sbom", {}, MemoryEnd(), [], ignore)
     with pytest.raises(Unavailable, match="none"):
         await attach(None, [ArtifactFile(tmp_path / "none")], TYPE, {}, MemoryEnd(), [], ignore)
+
+
+async def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Unavailable, match="no regular file"):
+        await attach(None, [ArtifactFile(tmp_path / "pipe")], TYPE, {}, MemoryEnd(), [], ignore)
 
 
 async def test_a_file_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:

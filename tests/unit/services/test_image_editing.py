@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,18 @@ async def test_what_is_no_layer_is_not_appended(tmp_path: Path, content: bytes) 
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(ContentInvalid, match="file"):
         await layer_of(tmp_path / "file")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+async def test_a_layer_may_come_down_a_pipe(pack: Callable[[bytes], bytes]) -> None:
+    content = pack(EXTRA)
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    layer = await layer_of(Path(f"/dev/fd/{reading}"))
+    os.close(reading)
+    assert b"".join(layer.file.content(layer.diff_id)) == EXTRA
+    layer.close()
 
 
 async def test_an_image_is_made_from_nothing(tmp_path: Path) -> None:
