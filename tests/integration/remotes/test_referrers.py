@@ -17,6 +17,7 @@ from entrepot.testing import Exchange, MockRegistry, Reply
 from entrepot.testing import example_images as examples
 from entrepot.testing.example_images import SBOM, SIGNATURE
 from entrepot.testing.image_end_contents import fill
+from entrepot.testing.mock_connection_faults import Delay
 from entrepot.testing.mock_faults import Headers, Status
 from tests.remote_registries import name, remote
 
@@ -67,6 +68,24 @@ async def test_referrers_are_found_and_deleted(
     await repository.delete_manifest(LISTED.root.digest)
     assert await digests(repository) == set()
     assert TAG not in mock.tags("tests/one"), "an empty list is not kept"
+
+
+async def test_many_are_pushed_at_once(
+    mock: MockRegistry, repository: HttpRepository, subject: Digest
+) -> None:
+    """Each reads the list and writes it: who comes while others wait has to wait, too."""
+    without_api(mock)
+    mock.fault(Delay(0.02), path=f"*/manifests/{TAG}", times=None)
+    many = [examples.artifact(SUBJECT.root, SBOM, annotations={"n": str(n)}) for n in range(12)]
+
+    async def push(number: int) -> None:
+        await asyncio.sleep(number / 100)
+        await fill(repository, many[number])
+
+    await asyncio.gather(*map(push, range(len(many))))
+    assert await digests(repository) == {one.root.digest for one in many}
+    # Two reads and a write for each of them: nobody had to write again.
+    assert mock.count("PUT", f"*/manifests/{TAG}") == len(many)
 
 
 async def test_an_empty_list_that_cannot_be_deleted_stays_empty(

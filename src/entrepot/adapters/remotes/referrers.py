@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from entrepot.adapters.remotes.endpoint import Answer, Endpoint
 from entrepot.adapters.remotes.manifests import Manifests
@@ -46,7 +47,8 @@ class Referrers:
     endpoint: Endpoint
     manifests: Manifests
     fallback: bool = True
-    _locks: dict[Digest, asyncio.Lock] = field(default_factory=dict)
+    # A lock goes with the last who holds or awaits it.
+    _locks: WeakValueDictionary[Digest, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def find(self, subject: Digest, artifact_type: str | None) -> tuple[Descriptor, ...]:
         """Return the manifests that name `subject`, of one artifact type if that is given."""
@@ -169,11 +171,8 @@ class Referrers:
 
     @asynccontextmanager
     async def _locked(self, subject: Digest) -> AsyncIterator[None]:
-        lock = self._locks.setdefault(subject, asyncio.Lock())
-        async with lock:
+        async with self._locks.setdefault(subject, asyncio.Lock()):
             yield
-        if not lock.locked():
-            self._locks.pop(subject, None)
 
 
 def subject_of(content: bytes, media_type: str) -> Digest | None:
