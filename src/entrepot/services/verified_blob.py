@@ -1,6 +1,7 @@
 """The blob on its way: bytes from a source, hashed while the target handles them."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final
@@ -14,6 +15,11 @@ from entrepot.services.trailing_hash import TrailingHash
 
 _PIECE: Final = 1 << 20
 """Most bytes that are yielded at a time from content that is in memory."""
+
+
+_TELL_SECONDS: Final = 0.1
+"""How often a blob that is poured tells how far it is: waking the event loop for each piece slows
+the threads that do the work."""
 
 
 class VerifiedBlob:
@@ -149,10 +155,11 @@ class PouredBlob(VerifiedBlob):
         """Give a sink the bytes from `offset` to the end, and verify the whole."""
         start, hasher = await self._begin(offset, prefix)
         at = start
+        untold, told_at = 0, time.monotonic()
         loop = asyncio.get_running_loop()
 
         def take(piece: memoryview) -> None:
-            nonlocal at
+            nonlocal at, untold, told_at
             at = self._behind(at, len(piece))
             if hasher is not None:
                 hasher.update(piece)
@@ -160,10 +167,17 @@ class PouredBlob(VerifiedBlob):
             if at > offset:
                 wanted = piece if at - len(piece) >= offset else piece[offset - at :]
                 sink(wanted)
-                loop.call_soon_threadsafe(self._advance, len(wanted))
+                untold += len(wanted)
+                if time.monotonic() - told_at > _TELL_SECONDS:
+                    loop.call_soon_threadsafe(self._advance, untold)
+                    untold, told_at = 0, time.monotonic()
 
-        if start < self._descriptor.size:
-            await self._spring.pour(self._descriptor, start, take)
+        try:
+            if start < self._descriptor.size:
+                await self._spring.pour(self._descriptor, start, take)
+        finally:
+            if untold:
+                self._advance(untold)
         self._verify(at, hasher)
 
 

@@ -126,6 +126,30 @@ async def test_connections_are_used_again(transport: CurlTransport) -> None:
         assert [head.split()[1] for head in server.heads] == ["/blob"] * 11
 
 
+async def test_more_can_be_poured_at_a_time_than_threads_work(transport: CurlTransport) -> None:
+    """Also while some of them wait for their server: only who has work takes a turn."""
+    go_on = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        slow = "/slow" in await peer.head()
+        await peer.send(ANNOUNCED, CONTENT[:MIB])
+        if slow:
+            await go_on.wait()
+        await peer.send(CONTENT[MIB:])
+
+    async def pour(url: str) -> bytes:
+        basin = Basin()
+        async with transport.send(Request("GET", url, bulk=True)) as response:
+            await response.pour(basin)
+        return bytes(basin.content)
+
+    async with scripted(script) as server:
+        slow = asyncio.gather(*(pour(f"{server.url}/slow") for _ in range(20)))
+        assert await asyncio.gather(*(pour(server.url) for _ in range(20))) == [CONTENT] * 20
+        go_on.set()
+        assert await slow == [CONTENT] * 20
+
+
 async def test_what_came_before_the_end_is_poured_first(transport: CurlTransport) -> None:
     async def script(peer: Peer) -> None:
         await peer.head()

@@ -7,12 +7,13 @@ that receives, hashes and writes by itself, 1 GiB takes half of the CPU time.
 
 import asyncio
 import mmap
+import os
 import select
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Semaphore
 from typing import Any, Final
 
 import pycurl
@@ -35,6 +36,10 @@ _LOOK: Final = 0.2
 _MOST_THREADS: Final = 64
 """How many bodies are poured at a time; the others wait."""
 
+_TURNS: Final = (os.cpu_count() or 1) + 1
+"""How many threads receive, hash and write at a time, though more may wait for the network: with
+more of them, what they spend on waiting for each other (the GIL) grows to a third of their time."""
+
 _REFUSED: Final = 0
 """What tells libcurl that a piece was not taken, which ends the transfer."""
 
@@ -45,10 +50,13 @@ class Lane(TransferLoop):
     The event loop drives it, except in `drive`.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, threads: ThreadPoolExecutor, turns: Semaphore
+    ) -> None:
         self._poller: Any = None
         self._deadline: float | None = None
         self._threads = threads
+        self._turns = turns
         super().__init__(loop, 1)
 
     async def drive(self, pour: "Pour", begin: Callable[[], None]) -> None:
@@ -74,8 +82,14 @@ class Lane(TransferLoop):
         try:
             begin()
             while self._finished and not pour.stopped:
-                for socket, events in self._poller.poll(self._pause()):
-                    self._act(socket, _readiness(events))
+                ready = self._poller.poll(self._pause())
+                if ready:
+                    pour.busy = True
+                    with self._turns:
+                        pour.busy = False
+                        for socket, events in ready:
+                            self._act(socket, _readiness(events))
+                pour.look()
                 if self._deadline is not None and self._deadline <= time.monotonic():
                     self._deadline = None
                     self._act(pycurl.SOCKET_TIMEOUT, 0)
@@ -132,6 +146,7 @@ class Lanes:
         self._idle: deque[tuple[Origin, Lane]] = deque()
         self._most = idle
         self._threads = ThreadPoolExecutor(_MOST_THREADS, "pour")
+        self._turns = Semaphore(_TURNS)
         self._closed = False
 
     def take(self, origin: Origin) -> Lane:
@@ -140,7 +155,7 @@ class Lanes:
             if known == origin:
                 self._idle.remove((known, lane))
                 return lane
-        return Lane(asyncio.get_running_loop(), self._threads)
+        return Lane(asyncio.get_running_loop(), self._threads, self._turns)
 
     def give_back(self, origin: Origin, lane: Lane) -> None:
         """Keep a lane whose transfer is over."""
@@ -159,7 +174,7 @@ class Lanes:
 class Pour:
     """A body on its way from libcurl into a sink, collected to blocks.
 
-    `taken` counts bytes; `busy` says that the sink is at work. `failure` is what the sink raised.
+    `busy` says that the sink is at work; `failure` is what it raised.
     """
 
     def __init__(self, sink: Sink) -> None:
@@ -167,55 +182,64 @@ class Pour:
         self._block = mmap.mmap(-1, BLOCK)  # aligned, as a disk wants it that is written directly
         self._whole = memoryview(self._block)
         self._filled = 0
+        self._emptied = 0
         self._since = time.monotonic()
-        self._stop = threading.Event()
-        self.taken = 0
+        self.stopped = False
         self.busy = False
         self.failure: BaseException | None = None
 
     @property
-    def stopped(self) -> bool:
-        """Whether nothing more is taken."""
-        return self._stop.is_set()
+    def taken(self) -> int:
+        """How many bytes have come."""
+        return self._emptied + self._filled
 
     def stop(self) -> None:
         """Take nothing more. From any thread."""
-        self._stop.set()
+        self.stopped = True
 
     def take(self, piece: memoryview) -> int | None:
-        """Take a piece, or tell libcurl that it was not taken."""
-        if self._stop.is_set():
-            return _REFUSED
-        self.taken += len(piece)
-        while len(piece) > BLOCK - self._filled:
+        """Take a piece, or tell libcurl that it was not taken.
+
+        It is called for every 16 KiB, so what is not needed then is elsewhere.
+        """
+        filled = self._filled
+        end = filled + len(piece)
+        if end < BLOCK:
+            self._block[filled:end] = piece
+            self._filled = end
+            return None
+        while piece and not self.stopped:
             room = BLOCK - self._filled
-            self._block[self._filled :] = piece[:room]
-            self._filled, piece = BLOCK, piece[room:]
+            part, piece = piece[:room], piece[room:]
+            self._block[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            if self._filled == BLOCK:
+                self._empty()
+        return _REFUSED if self.stopped else None
+
+    def look(self) -> None:
+        """Give the sink what there is, if that has waited for long."""
+        if time.monotonic() - self._since > _PATIENCE:
             self._empty()
-        self._block[self._filled : self._filled + len(piece)] = piece
-        self._filled += len(piece)
-        if self._filled == BLOCK or time.monotonic() - self._since > _PATIENCE:
-            self._empty()
-        return _REFUSED if self.failure is not None else None
 
     def finish(self) -> None:
         """Give the sink what is left."""
-        if self._filled:
-            self._empty()
+        self._empty()
 
     def _empty(self) -> None:
         filled, self._filled = self._filled, 0
-        if self.failure is not None:
+        self._emptied += filled
+        self._since = time.monotonic()
+        if not filled or self.failure is not None:
             return
         self.busy = True
         try:
             self._sink(self._whole[:filled])
         except BaseException as error:
             self.failure = error
-            self._stop.set()
+            self.stopped = True
         finally:
             self.busy = False
-            self._since = time.monotonic()
 
 
 def _events(interest: int) -> int:

@@ -231,8 +231,6 @@ class Transfer:
             self._wake()
 
     def _on_body(self, piece: memoryview) -> int | None:
-        if self._pour is not None:
-            return self._pour.take(piece)
         if self._held >= CHUNK:
             self._paused = True
             return pycurl.WRITEFUNC_PAUSE  # type: ignore[no-any-return]
@@ -259,6 +257,7 @@ class Transfer:
         held, self._held = self._buffer, 0
         self._buffer = BytesIO()
         self._pour.take(held.getbuffer())
+        self._easy.setopt(pycurl.WRITEFUNCTION, self._pour.take, use_memoryview=True)
         if self._paused:
             self._paused = False
             with suppress(pycurl.error):  # what was not taken; the pour knows why
