@@ -14,6 +14,7 @@ name a server of his own and be sent the password. The rule, for `REGISTRY` aski
 """
 
 import ipaddress
+import re
 from collections.abc import Collection
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -38,6 +39,11 @@ SHARED: Final = frozenset(
 )  # fmt: skip
 """Domains whose subdomains belong to people who have nothing to do with each other."""
 
+METADATA: Final = frozenset({"100.100.100.200", "168.63.129.16", "fd00:ec2::254"})
+"""Addresses of clouds' metadata services that are not link-local."""
+
+_HOST: Final = re.compile(r"[a-z0-9._-]*|[0-9a-f.]*:[0-9a-f.:]*(?:%[a-z0-9._-]+)?", re.ASCII)
+_NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*", re.ASCII)
 _SECOND_LEVEL: Final = frozenset({"ac", "co", "com", "edu", "gov", "net", "ne", "or", "org"})
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -92,7 +98,7 @@ def may_reach(start: str, target: str) -> bool:
     """Say whether a server may send us to another URL at all.
 
     One elsewhere may not point at this machine itself or its neighbourhood: loopback and
-    link-local addresses, where metadata services are.
+    link-local addresses, and where else metadata services are (METADATA).
     """
     try:
         (_, host, _), (asked, server, _) = origin(start), origin(target)
@@ -120,7 +126,11 @@ def _is_near(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        # 127.1, 0x7f000001, 2130706433: libraries take these for addresses, and no name ends in
+        # a number.
+        return _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
+    if str(address) in METADATA:
+        return True
     mapped = getattr(address, "ipv4_mapped", None) or address
     return bool(mapped.is_link_local or mapped.is_unspecified or mapped.is_loopback)
 
@@ -157,4 +167,8 @@ def _is_address(host: str) -> bool:
 
 
 def _host(parts: SplitResult) -> str:
-    return (parts.hostname or "").rstrip(".").lower()
+    host = (parts.hostname or "").rstrip(".").lower()
+    # `loc%61lhost` is decoded by those who connect, after we have judged it.
+    if _HOST.fullmatch(host) is None:
+        raise ValueError("no host is called like this")
+    return host
