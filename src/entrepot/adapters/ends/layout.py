@@ -10,18 +10,20 @@ Source: image-spec, image-layout.md.
 """
 
 import asyncio
+import errno
 import fcntl
 import os
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from entrepot.adapters.ends.block_reading import Region, open_file
 from entrepot.adapters.ends.disk_errors import disk_errors
 from entrepot.adapters.ends.layout_index import LAYOUT, REF_NAME, LayoutIndex
-from entrepot.adapters.ends.layout_source import MAX_MANIFEST, LayoutReader, blob_name
+from entrepot.adapters.ends.layout_source import MAX_MANIFEST, LayoutReader, LayoutSource, blob_name
 from entrepot.adapters.ends.manifest_check import check_manifest, has_subject
 from entrepot.adapters.ends.partial_blob import PartialBlob, is_whole, partial_blob, sync
 from entrepot.oci.descriptor import Descriptor
@@ -34,6 +36,7 @@ _PATIENCE: Final = 60.0
 """Seconds to wait for another process to give the index back; it needs milliseconds."""
 
 _PAUSE: Final = 0.01
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
 
 
 class FolderFiles:
@@ -50,7 +53,7 @@ class FolderFiles:
         return open_file(f"{self.path}/{name}")
 
 
-class LayoutEnd:
+class LayoutEnd(LayoutSource):
     """See the port. The folder is made by the first write.
 
     `reference` is what the address names. With `durable`, `put_blob`, `put_manifest` and
@@ -65,31 +68,9 @@ class LayoutEnd:
         durable: bool = False,
         max_manifest_size: int = MAX_MANIFEST,
     ) -> None:
+        super().__init__(LayoutReader(FolderFiles(path), max_manifest_size), reference)
         self._path = path
-        self._reference = reference
         self._durable = durable
-        self._reader = LayoutReader(FolderFiles(path), max_manifest_size)
-
-    async def resolve(self, reference: Tag | Digest | None = None) -> Descriptor:
-        return await asyncio.to_thread(self._reader.resolve, reference or self._reference)
-
-    async def manifest(self, descriptor: Descriptor) -> bytes:
-        return await asyncio.to_thread(self._reader.manifest, descriptor)
-
-    def blob(self, descriptor: Descriptor, offset: int = 0) -> AsyncIterator[bytes]:
-        return self._reader.blob(descriptor, offset)
-
-    async def referrers(
-        self, subject: Digest, artifact_type: str | None = None
-    ) -> Sequence[Descriptor]:
-        return await asyncio.to_thread(self._reader.referrers, subject, artifact_type)
-
-    async def tags(self) -> Sequence[Tag]:
-        return (await asyncio.to_thread(self._reader.index)).tags()
-
-    async def named(self) -> Mapping[str, Descriptor]:
-        """See `ports.image_end.KnowsNames`."""
-        return (await asyncio.to_thread(self._reader.index)).named()
 
     async def has_blob(self, descriptor: Descriptor) -> bool:
         return is_whole(self._place(descriptor), descriptor)
@@ -168,12 +149,18 @@ class LayoutEnd:
         """Make `oci-layout`, whole from the first moment, unless another process is faster: then
         it stays, because it may be locked already."""
         self._path.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".oci-layout.{os.getpid()}")
+        new = path.with_name(f".oci-layout.{os.getpid()}.{threading.get_native_id()}")
         new.write_bytes(LAYOUT)
         try:
             os.link(new, path)
         except FileExistsError:
             pass
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # exFAT and its like: for a moment somebody may see it empty.
+            with suppress(FileExistsError), path.open("xb") as file:
+                file.write(LAYOUT)
         finally:
             new.unlink()
 

@@ -1,7 +1,7 @@
 """Reading an image layout, wherever its files are: in a folder or in a tar."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -231,3 +231,37 @@ def _referrer(digest: Digest, read: Manifest | Index) -> Descriptor:
         annotations=read.annotations,
         artifact_type=read.artifact_type,
     )
+
+
+class LayoutSource:
+    """The reading side of an End whose files are those of a layout: see `ports.image_end`."""
+
+    def __init__(self, reader: LayoutReader, reference: Tag | Digest | None) -> None:
+        self._reader = reader
+        self._reference = reference
+
+    async def resolve(self, reference: Tag | Digest | None = None) -> Descriptor:
+        """See `ImageSource.resolve`."""
+        return await asyncio.to_thread(self._reader.resolve, reference or self._reference)
+
+    async def manifest(self, descriptor: Descriptor) -> bytes:
+        """See `ImageSource.manifest`."""
+        return await asyncio.to_thread(self._reader.manifest, descriptor)
+
+    def blob(self, descriptor: Descriptor, offset: int = 0) -> AsyncIterator[bytes]:
+        """See `ImageSource.blob`."""
+        return self._reader.blob(descriptor, offset)
+
+    async def referrers(
+        self, subject: Digest, artifact_type: str | None = None
+    ) -> Sequence[Descriptor]:
+        """See `ImageSource.referrers`."""
+        return await asyncio.to_thread(self._reader.referrers, subject, artifact_type)
+
+    async def tags(self) -> Sequence[Tag]:
+        """See `ImageSource.tags`."""
+        return (await asyncio.to_thread(self._reader.index)).tags()
+
+    async def named(self) -> Mapping[str, Descriptor]:
+        """See `KnowsNames.named`."""
+        return (await asyncio.to_thread(self._reader.index)).named()

@@ -6,13 +6,12 @@ what was there in one step, at `commit`; until then it is hidden (`.FILE.partial
 off is continued there.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 from entrepot.adapters.ends.archive_input import open_archive
 from entrepot.adapters.ends.layout_index import LAYOUT, REF_NAME, LayoutIndex
-from entrepot.adapters.ends.layout_source import MAX_MANIFEST, LayoutReader, blob_name
+from entrepot.adapters.ends.layout_source import MAX_MANIFEST, LayoutReader, LayoutSource, blob_name
 from entrepot.adapters.ends.manifest_check import check_manifest, has_subject
 from entrepot.adapters.ends.tar_reading import TarFiles
 from entrepot.adapters.ends.tar_writing import TarOutput
@@ -23,7 +22,7 @@ from entrepot.oci.reference import Tag
 from entrepot.ports.image_end import BlobContent
 
 
-class OciArchiveSource:
+class OciArchiveSource(LayoutSource):
     """See the port: an ImageSource. `reference` is what the address names."""
 
     def __init__(
@@ -38,9 +37,8 @@ class OciArchiveSource:
             raise ContentInvalid(
                 f"{files.where} is an archive as docker writes it; read it as docker-archive:"
             )
+        super().__init__(LayoutReader(files, max_manifest_size), reference)
         self._files = files
-        self._reference = reference
-        self._reader = LayoutReader(files, max_manifest_size)
 
     @classmethod
     async def open(
@@ -57,27 +55,6 @@ class OciArchiveSource:
         except BaseException:
             files.close()
             raise
-
-    async def resolve(self, reference: Tag | Digest | None = None) -> Descriptor:
-        return await asyncio.to_thread(self._reader.resolve, reference or self._reference)
-
-    async def manifest(self, descriptor: Descriptor) -> bytes:
-        return await asyncio.to_thread(self._reader.manifest, descriptor)
-
-    def blob(self, descriptor: Descriptor, offset: int = 0) -> AsyncIterator[bytes]:
-        return self._reader.blob(descriptor, offset)
-
-    async def referrers(
-        self, subject: Digest, artifact_type: str | None = None
-    ) -> Sequence[Descriptor]:
-        return await asyncio.to_thread(self._reader.referrers, subject, artifact_type)
-
-    async def tags(self) -> Sequence[Tag]:
-        return (await asyncio.to_thread(self._reader.index)).tags()
-
-    async def named(self) -> Mapping[str, Descriptor]:
-        """See `ports.image_end.KnowsNames`."""
-        return (await asyncio.to_thread(self._reader.index)).named()
 
     async def close(self) -> None:
         self._files.close()

@@ -51,10 +51,15 @@ class TarFiles:
     """
 
     def __init__(self, descriptor: int, where: str) -> None:
-        """Take an open, seekable file and read its headers. Raise ContentInvalid."""
+        """Take an open, seekable file, which is closed with this, and read its headers. Raise
+        ContentInvalid; then it is closed."""
         self.where = where
         self._descriptor = descriptor
-        self.entries = {entry.name: entry for entry in read_entries(descriptor, where)}
+        try:
+            self.entries = {entry.name: entry for entry in read_entries(descriptor, where)}
+        except BaseException:
+            self.close()
+            raise
 
     def open(self, name: str) -> Region | None:
         entry = self.find(name)

@@ -152,14 +152,19 @@ class TarOutput:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         self._hidden = self._path.with_name(f".{self._path.name}.partial")
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._hidden, flags, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        while True:
+            descriptor = os.open(self._hidden, flags, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                raise Unavailable(
+                    f"another process is writing {path}; wait for its end, or choose another file"
+                ) from None
+            # Between opening and locking, its writer may have given it its name.
+            if is_at(descriptor, self._hidden):
+                break
             os.close(descriptor)
-            raise Unavailable(
-                f"another process is writing {path}; wait for its end, or choose another file"
-            ) from None
         self._at = os.fstat(descriptor).st_size
         return descriptor
 
