@@ -25,12 +25,7 @@ FORMATS = {
 def opened(path: Path, content: bytes) -> Iterator[TarFiles]:
     path = path / "archive.tar"
     path.write_bytes(content)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        files = TarFiles(descriptor, str(path))
-    except BaseException:
-        os.close(descriptor)
-        raise
+    files = TarFiles(os.open(path, os.O_RDONLY), str(path))
     yield files
     files.close()
 
