@@ -46,7 +46,7 @@ class PartialBlob:
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     # Between opening and locking, its writer may have renamed or removed it.
-                    if _is_at(descriptor, path):
+                    if is_at(descriptor, path):
                         return cls(place, descriptor)
                 except BlockingIOError:
                     os.close(descriptor)
@@ -123,7 +123,7 @@ class PartialBlob:
     def close(self) -> None:
         """Unlock and close; an empty file is removed."""
         with suppress(OSError):
-            if os.fstat(self._file).st_size == 0 and _is_at(self._file, partial_path(self._place)):
+            if os.fstat(self._file).st_size == 0 and is_at(self._file, partial_path(self._place)):
                 self.discard()
         os.close(self._file)
 
@@ -211,7 +211,8 @@ def _open(path: Path) -> int:
         return os.open(path, flags, 0o644)
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def is_at(descriptor: int, path: Path) -> bool:
+    """Say whether an open file still stands at a path."""
     try:
         there = os.lstat(path)
     except OSError as error:

@@ -16,6 +16,7 @@ from entrepot.adapters.ends.block_reading import BLOCK, Region, hash_from
 from entrepot.adapters.ends.block_writing import BlockWriter, write_all
 from entrepot.adapters.ends.disk_errors import KEPT, disk_errors
 from entrepot.adapters.ends.kept_archive import KeptEntries, UnfinishedEntry, read_kept
+from entrepot.adapters.ends.partial_blob import is_at
 from entrepot.adapters.ends.tar_reading import BLOCK_SIZE
 from entrepot.adapters.ends.thread_work import stoppable
 from entrepot.oci.digest import Hasher

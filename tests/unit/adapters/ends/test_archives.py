@@ -2,6 +2,7 @@
 
 import asyncio
 import bz2
+import fcntl
 import gzip
 import lzma
 import os
@@ -94,6 +95,15 @@ async def test_a_compressed_archive_that_is_cut_off_is_refused(tmp_path: Path, p
     path.write_bytes(packed[: len(packed) // 2])
     with pytest.raises(ContentInvalid, match=str(path)):
         await OciArchiveSource.open(str(path))
+
+
+async def test_what_is_no_archive_is_not_held_open(tmp_path: Path) -> None:
+    path = tmp_path / "no.tar"
+    path.write_bytes(b"no tar" * 1000)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(ContentInvalid):
+        await OciArchiveSource.open(str(path))
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 async def test_a_missing_archive_is_named(tmp_path: Path) -> None:
@@ -276,6 +286,24 @@ class TestUnfinished:
             with pytest.raises(Unavailable, match="another process is writing"):
                 OciArchiveTarget(str(path))
         await write(path)
+
+    async def test_who_was_named_meanwhile_is_left_alone(
+        self, path: Path, hidden: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its writer commits between our opening and our locking of the hidden file."""
+        whole = await write(path)
+        hidden.hardlink_to(path)
+        lock = fcntl.flock
+
+        def late(descriptor: int, how: int) -> None:
+            if hidden.exists() and hidden.samefile(path):
+                hidden.unlink()
+            lock(descriptor, how)
+
+        monkeypatch.setattr(fcntl, "flock", late)
+        async with written(path):
+            assert path.read_bytes() == whole
+        assert path.read_bytes() == whole
 
     async def test_a_killed_commit_does_no_harm(self, path: Path, hidden: Path) -> None:
         await write(path)

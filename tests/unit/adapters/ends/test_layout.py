@@ -1,6 +1,7 @@
 """The layout in a folder: what stands on the disk, damaged files, others that write to it."""
 
 import asyncio
+import errno
 import json
 import os
 from pathlib import Path
@@ -55,6 +56,28 @@ async def test_what_broke_off_is_hidden_and_goes_when_it_is_whole(tmp_path: Path
     assert files(tmp_path) == {f"blobs/sha256/.{wanted.hex}.partial"}
     await end.put_blob(blob(content))
     assert files(tmp_path) == {blob_name(wanted)}
+
+
+async def test_many_may_begin_a_layout(tmp_path: Path) -> None:
+    """Several threads of one process, too, and again: the moment is short."""
+    several = [examples.artifact(IMAGE.root, annotations={"n": str(n)}) for n in range(6)]
+    for number in range(30):
+        end = LayoutEnd(tmp_path / str(number))
+        puts = (end.put_manifest(one.root, one.content) for one in several)
+        await asyncio.gather(*puts)
+        assert len(await end.referrers(IMAGE.root.digest)) == len(several)
+
+
+async def test_a_layout_may_stand_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")  # as exFAT says it
+
+    monkeypatch.setattr(os, "link", refuse)
+    await fill(LayoutEnd(tmp_path), IMAGE, "1.0")
+    assert json.loads((tmp_path / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
+    assert not list(tmp_path.glob(".oci*"))
 
 
 async def test_what_was_never_begun_leaves_nothing(tmp_path: Path) -> None:
