@@ -219,6 +219,19 @@ async def test_manifests_tags_and_blobs_are_deleted(
 
 
 @pytest.mark.parametrize(
+    "fault",
+    [WrongDigest(), Headers({"Content-Type": media_types.DOCKER_SCHEMA1}), Status(200, body=b"{")],
+    ids=["damaged", "schema 1", "no manifest"],
+)
+async def test_what_cannot_be_read_can_be_deleted(
+    mock: MockRegistry, repository: HttpRepository, image: MockImage, fault: Any
+) -> None:
+    mock.fault(fault, method="GET", path=MANIFESTS, times=None)
+    await repository.delete_manifest(image.digest)
+    assert mock.manifest("tests/one", image.digest) is None
+
+
+@pytest.mark.parametrize(
     "refusal",
     [Status(405), Status(405, body=b""), Status(400, body=UNSUPPORTED), Status(501)],
 )

@@ -32,7 +32,7 @@ from entrepot.oci.errors import (
 from entrepot.ports.credential_store import Credentials
 from entrepot.protocol.challenges import Scope
 from entrepot.testing import MockRegistry
-from entrepot.testing.mock_connection_faults import DropConnection, Stall
+from entrepot.testing.mock_connection_faults import DropConnection, Stall, Truncate
 from entrepot.testing.mock_faults import Challenge, RateLimited, RedirectLoop, RedirectTo, Status
 from entrepot.testing.mock_presets import PRESETS
 from entrepot.testing.mock_tokens import FLAVOURS
@@ -158,7 +158,7 @@ async def test_who_may_only_pull_is_told_so(mock: MockRegistry, manifest: bytes)
 
 
 @pytest.mark.parametrize(
-    "fault", [Status(429), Status(500), Status(503), DropConnection()], ids=repr
+    "fault", [Status(429), Status(500), Status(503), DropConnection(), Truncate(5)], ids=repr
 )
 async def test_a_token_server_may_stumble(mock: MockRegistry, manifest: bytes, fault: Any) -> None:
     tokens = mock.require_token(users=USERS, elsewhere=True)

@@ -128,20 +128,28 @@ class Conversation:
 
     async def settle(self, response: Response, limit: int = SMALL) -> Settled:
         """Read the open response up to `limit` bytes and drop it, which frees its connection."""
+        return await self._settled(response, await _beginning(response, limit))
+
+    async def whole(self, response: Response, limit: int) -> Settled:
+        """Read the open response to its end and drop it. Raise ConnectionLost if it breaks off,
+        SizeInvalid above `limit` bytes."""
+        return await self._settled(response, await response.read(limit))
+
+    async def drop(self) -> None:
+        """Drop the open response, if there is one."""
+        await self._stack.aclose()
+
+    async def _settled(self, response: Response, body: bytes) -> Settled:
         settled = Settled(
             response.status,
             response.url,
             tuple(response.header_lines),
             dict(response.headers),
             response.http_version,
-            await _beginning(response, limit),
+            body,
         )
         await self.drop()
         return settled
-
-    async def drop(self) -> None:
-        """Drop the open response, if there is one."""
-        await self._stack.aclose()
 
 
 def field_lines(response: Response, name: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ What each request means is in the modules of the nouns; here they are put togeth
 
 import re
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +16,13 @@ from entrepot.adapters.remotes.referrers import Referrers, subject_of
 from entrepot.adapters.remotes.uploads import Uploads
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import ManifestUnknown, RegistryError
+from entrepot.oci.errors import (
+    DigestInvalid,
+    ManifestInvalid,
+    ManifestUnknown,
+    RegistryError,
+    Unsupported,
+)
 from entrepot.oci.reference import RepositoryName, Tag
 from entrepot.ports.image_end import BlobContent, ImageSource, Sink
 from entrepot.protocol.routes import blob_path
@@ -150,8 +157,10 @@ class HttpRepository:
         parts = self._parts
         subject = None
         if parts.referrers.fallback:
-            descriptor, content = await parts.manifests.get(digest)
-            subject = subject_of(content, descriptor.media_type)
+            # What cannot be read, damaged or too old, has to be deletable all the more.
+            with suppress(DigestInvalid, ManifestInvalid, Unsupported):
+                descriptor, content = await parts.manifests.get(digest)
+                subject = subject_of(content, descriptor.media_type)
         await parts.manifests.delete(digest)
         if subject is not None:
             await parts.referrers.deleted(digest, subject)

@@ -224,10 +224,17 @@ class Session:
         A POST carries a secret in its body, so it is not redirected.
         """
         stop = range(300, 400) if request.method == "POST" else ()
-        async with AsyncExitStack() as stack:
-            conversation = Conversation(self._exchanges, stack)
-            response = await self._persist(conversation, request, stop, repeat=True)
-            return await conversation.settle(response, MAX_ANSWER)
+        failures = 0
+        while True:
+            failures += 1
+            async with AsyncExitStack() as stack:
+                conversation = Conversation(self._exchanges, stack)
+                response = await self._persist(conversation, request, stop, repeat=True)
+                try:
+                    return await conversation.whole(response, MAX_ANSWER)
+                except ConnectionLost as error:  # half a token is none
+                    lost = error
+            await self._retries.pause(failures, lost)
 
     async def _ask_how(self, answer: Settled, request: Request) -> None:
         """Where a 401 does not say what it wants (as gcr.io's), ask at `/v2/`, once."""
