@@ -94,7 +94,7 @@ async def spool_layer(
     Raise BlobUnknown, DigestInvalid, SizeInvalid, StoreFull, and what the source raises.
     """
     compression_of(descriptor.media_type)  # before anything is fetched
-    file = await asyncio.to_thread(unnamed_file, folder)
+    file = await _unnamed_file(folder)
     try:
         async with aclosing(_stream(source, descriptor, report)) as chunks:
             async for chunk in chunks:
@@ -114,6 +114,18 @@ async def _stream(
             yield chunk
     finally:
         await blob.close()
+
+
+async def _unnamed_file(folder: Path | None) -> BinaryIO:
+    """Open a temporary file in a thread; who is cancelled meanwhile leaves none open."""
+    opening = asyncio.ensure_future(asyncio.to_thread(unnamed_file, folder))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait([opening])
+        if opening.exception() is None:
+            opening.result().close()
+        raise
 
 
 def unnamed_file(folder: Path | None) -> BinaryIO:
