@@ -2,6 +2,7 @@
 place that knows adapters; it imports each of them only when an address asks for it, because a
 command must start at once."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -174,11 +175,10 @@ class Client:
         from entrepot.adapters.remotes.registry import HttpRegistry
         from entrepot.adapters.remotes.retries import Retries
 
-        cache = self._environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         registry = HttpRegistry(
             session,
             self.credentials(options),
-            uploads=Path(cache) / "entrepot" / "uploads",
+            uploads=_upload_notes(self._environ),
             retries=Retries(RetryPolicy(options.retries)),
             referrers_tag_fallback=options.referrers_tag_fallback,
         )
@@ -253,6 +253,13 @@ async def open_store(path: str | None, environ: Mapping[str, str]) -> "AsyncIter
     await asyncio.to_thread(bootstrap.prepare_storage, settings)
     async with bootstrap.opened(settings) as registry:
         yield registry
+
+
+def _upload_notes(environ: Mapping[str, str]) -> Path | None:
+    """Return the folder of the notes by which uploads go on; None for who has no home."""
+    home = environ.get("HOME") or os.path.expanduser("~")  # stays `~` for a user of no name
+    cache = Path(environ.get("XDG_CACHE_HOME") or f"{home}/.cache")
+    return cache / "entrepot" / "uploads" if cache.is_absolute() else None
 
 
 def _store_settings(path: str | None, environ: Mapping[str, str]) -> "Settings":

@@ -45,7 +45,7 @@ async def unpack(
 
     At most `jobs` layers are fetched ahead. Raise Unsupported for an index or artifact,
     ContentInvalid for layers that are no layers or would do harm, DigestInvalid, StoreFull,
-    Denied, and what the source raises; then nothing of the image is left after `close`.
+    Unavailable, and what the source raises; then nothing of the image is left after `close`.
     """
     image = await read_image(source, root)
     require_layers(image)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from entrepot.oci.errors import Denied, StoreFull, Unavailable
+from entrepot.oci.errors import StoreFull, Unavailable
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """No space, no quota, or no larger file allowed (a limit of the file system or process)."""
@@ -18,8 +18,10 @@ GONE: Final = "free space and run the same command again"
 
 @contextmanager
 def disk_errors(path: object, *, full: str = GONE) -> Iterator[None]:
-    """Turn an OSError at `path` into StoreFull (saying what to do: `full`), Denied or
-    Unavailable."""
+    """Turn an OSError at `path` into StoreFull (saying what to do: `full`) or
+    Unavailable.
+
+    Denied it is never: that is a registry's word, for which one logs in."""
     try:
         yield
     except BrokenPipeError as error:
@@ -29,7 +31,7 @@ def disk_errors(path: object, *, full: str = GONE) -> Iterator[None]:
         if error.errno in _FULL:
             raise StoreFull(f"there is no space left for {path} ({reason}); {full}") from error
         if error.errno in _FORBIDDEN:
-            raise Denied(
+            raise Unavailable(
                 f"{path} cannot be used ({reason}); choose another place, or change who may "
                 "read and write it"
             ) from error

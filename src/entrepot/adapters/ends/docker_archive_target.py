@@ -54,7 +54,7 @@ class DockerArchiveTarget:
     """
 
     def __init__(self, path: str, repository: str | None = None) -> None:
-        """Open the archive. Raise Denied, StoreFull, Unavailable, or NameInvalid."""
+        """Open the archive. Raise StoreFull, Unavailable, or NameInvalid."""
         _check(repository)
         output = TarOutput(path)
         self._archive = _Archive(output, LayoutIndex(output.where))

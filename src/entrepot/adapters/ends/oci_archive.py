@@ -68,7 +68,7 @@ class OciArchiveTarget:
     """
 
     def __init__(self, path: str) -> None:
-        """Open the archive. Raise Denied, StoreFull or Unavailable."""
+        """Open the archive. Raise StoreFull or Unavailable."""
         self._output = TarOutput(path)
         self._index = LayoutIndex(self._output.where)
 

@@ -47,7 +47,7 @@ class TarOutput:
     """
 
     def __init__(self, path: str) -> None:
-        """Open it. Raise Denied, StoreFull or Unavailable."""
+        """Open it. Raise StoreFull or Unavailable."""
         self.where = "standard output" if path == STREAM else path
         self._path = Path(path)
         self._hidden: Path | None = None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from entrepot.oci.errors import Denied
+from entrepot.oci.errors import Unavailable
 from entrepot.oci.tar_member import Member
 
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID
@@ -33,7 +33,7 @@ class Attributes:
     """What is told the reason why an attribute could not be set."""
 
     def set(self, fd: int, member: Member) -> None:
-        """Set all attributes of an open file or directory. Raise Denied, OSError."""
+        """Set all attributes of an open file or directory. Raise Unavailable, OSError."""
         if self.ownership:
             self.own(fd, member)
             os.fchmod(fd, member.mode)
@@ -69,7 +69,7 @@ class Attributes:
         os.utime(name, ns=(member.mtime, member.mtime), dir_fd=parent, follow_symlinks=False)
 
     def own(self, fd: int, member: Member) -> None:
-        """Give an open file its owner. Raise Denied."""
+        """Give an open file its owner. Raise Unavailable."""
         with_owner(lambda: os.fchown(fd, *_owner(member)))
 
     def _set_xattr(self, fd: int, name: str, value: bytes) -> None:
@@ -89,13 +89,13 @@ class Attributes:
 
 
 def with_owner(change: Callable[[], None]) -> None:
-    """Change an owner. Raise Denied where this process, or its user namespace, may not."""
+    """Change an owner. Raise Unavailable where this process, or its user namespace, may not."""
     try:
         change()
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EINVAL):
             raise
-        raise Denied(
+        raise Unavailable(
             "files cannot be given the owners that the image names, as this process may not; "
             "run as root, or unpack without keeping owners"
         ) from error

@@ -59,7 +59,7 @@ class LayerExtraction:
         self._where = self._name = ""
 
     def apply(self, content: Iterable[bytes], where: str) -> None:
-        """Apply one layer. Raise ContentInvalid naming layer and entry, StoreFull, Denied."""
+        """Apply one layer. Raise ContentInvalid naming layer and entry, StoreFull, Unavailable."""
         self._where, self._written = where, {}
         reader = TarReader(content, where)
         for member in reader:

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from entrepot.adapters.rootfs.layer_extraction import LayerExtraction
 from entrepot.adapters.rootfs.root_directory import RootDirectory
-from entrepot.oci.errors import Denied, StoreFull, Unavailable, Unsupported
+from entrepot.oci.errors import StoreFull, Unavailable, Unsupported
 from entrepot.ports.root_file_system import Skipped, UnpackLimits
 
 Result = TypeVar("Result")
@@ -52,7 +52,7 @@ class UnpackedDirectory:
         """Prepare to fill `directory`, which is new or empty, or is replaced with `replace`.
 
         `ownership` None keeps owners if this process is root. Raise Unsupported if the directory
-        is in use, Denied, StoreFull, Unavailable.
+        is in use, StoreFull, Unavailable.
         """
         keeps = os.geteuid() == 0 if ownership is None else ownership
         return await asyncio.to_thread(_opened, directory, keeps, limits or UnpackLimits(), replace)
@@ -198,7 +198,7 @@ def _disk_errors(directory: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFull(f"the disk of {directory} is full; free space, then retry") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise Denied(
+            raise Unavailable(
                 f"{directory} cannot be written ({reason}); choose a directory that is yours"
             ) from error
         raise Unavailable(
