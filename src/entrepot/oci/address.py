@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import NameInvalid
+from entrepot.oci.errors import DigestInvalid, NameInvalid
 from entrepot.oci.reference import Reference, RepositoryName, Tag
 
 Kind = Literal["docker", "oci", "oci-archive", "docker-archive", "store"]
@@ -63,8 +63,15 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Read an address; a bare name is one of a registry. Raise NameInvalid, TagInvalid or
-    DigestInvalid, naming what is wrong."""
+    """Read an address; a bare name is one of a registry. Raise NameInvalid or TagInvalid, naming
+    what is wrong."""
+    try:
+        return _parse(text)
+    except DigestInvalid as error:  # mistyped: it says nothing about any content
+        raise NameInvalid(error.message, detail={"address": text[:255]}) from None
+
+
+def _parse(text: str) -> Address:
     kind, colon, rest = text.partition(":")
     if text == "-":
         return Address("oci-archive", "-")
