@@ -132,13 +132,12 @@ class Relay:
         except OSError:
             return None
         server.settimeout(None)
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return server
 
     def _carry(self, pair: tuple[socket.socket, socket.socket]) -> None:
-        client, _ = pair
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for one in pair:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         back = threading.Thread(target=self._pass_on, args=(pair, "down"), daemon=True)
         back.start()
         self._pass_on(pair, "up")

@@ -14,6 +14,7 @@ from entrepot.adapters.ends.block_reading import Region, hash_from
 from entrepot.adapters.ends.block_writing import BlockWriter, write_all
 from entrepot.adapters.ends.direct_writing import DirectFile
 from entrepot.adapters.ends.disk_errors import KEPT, disk_errors
+from entrepot.adapters.ends.thread_work import stoppable
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Hasher
 from entrepot.oci.errors import DigestInvalid, RegistryError, SizeInvalid
@@ -173,7 +174,8 @@ def partial_path(place: Path) -> Path:
 async def partial_blob(place: Path) -> AsyncIterator[PartialBlob]:
     """Have a blob's unfinished file for oneself, waiting for other writers."""
     for pause in _pauses():
-        opened = await asyncio.to_thread(PartialBlob.open, place)
+        # Who is cancelled meanwhile must not keep the lock.
+        opened = await stoppable(lambda _: PartialBlob.open(place), drop=_close)
         if opened is not None:
             break
         await asyncio.sleep(pause)
@@ -181,6 +183,11 @@ async def partial_blob(place: Path) -> AsyncIterator[PartialBlob]:
     try:
         yield opened
     finally:
+        opened.close()
+
+
+def _close(opened: PartialBlob | None) -> None:
+    if opened is not None:
         opened.close()
 
 

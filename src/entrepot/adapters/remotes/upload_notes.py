@@ -101,7 +101,9 @@ class UploadNotes:
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            opening.add_done_callback(_release)
+            # A callback might come too late: the end of the program cancels, too.
+            await asyncio.wait([opening])
+            _release(opening)
             raise
 
     async def forget(self, registry: str, repository: RepositoryName, digest: Digest) -> None:
