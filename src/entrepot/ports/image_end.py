@@ -10,7 +10,7 @@ Failures are errors of `entrepot.oci.errors`. An End proves itself against
 `entrepot.testing.ImageEndSuite`.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from entrepot.oci.descriptor import Descriptor
@@ -141,6 +141,25 @@ class PouredContent(BlobContent, Protocol):
 
     async def pour(self, sink: Sink, offset: int = 0, prefix: Hasher | None = None) -> None:
         """Give a sink what `read` would yield, verified in the same way."""
+        ...
+
+
+@runtime_checkable
+class StoresBlobs(ImageSource, Protocol):
+    """A source whose blobs are in files, which a thread reads with less work than the event
+    loop."""
+
+    def blocks(self, descriptor: Descriptor, offset: int) -> Generator[bytes, None, None]:
+        """Yield what `blob` would, and raise what that would. It blocks; close it."""
+        ...
+
+
+@runtime_checkable
+class StoredContent(BlobContent, Protocol):
+    """Content that comes from such a source."""
+
+    async def blocks(self, offset: int = 0) -> Generator[bytes, None, None]:
+        """Return what yields the same as `read`, verified in the same way, to one thread."""
         ...
 
 

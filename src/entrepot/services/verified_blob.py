@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import aclosing, closing
 from typing import Final
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Hasher
 from entrepot.oci.errors import DigestInvalid, SizeInvalid
-from entrepot.ports.image_end import ImageSource, PoursBlobs, Sink
+from entrepot.ports.image_end import ImageSource, PoursBlobs, Sink, StoresBlobs
 from entrepot.services.progress import BlobAdvanced, BlobStarted, Report, Retried
 from entrepot.services.trailing_hash import TrailingHash
 
@@ -83,6 +83,14 @@ class VerifiedBlob:
             raise self._wrong_size(f"more than {self._descriptor.size}")
         return at + length
 
+    def _hash_here(self, hasher: Hasher | None, piece: bytes | memoryview, at: int) -> int:
+        """Hash a piece in the thread that calls; return the offset behind it."""
+        at = self._behind(at, len(piece))
+        if hasher is not None:
+            hasher.update(piece)
+            self._hash.marks.add(at, hasher.copy())
+        return at
+
     def _advance(self, length: int) -> None:
         self.read_bytes += length
         self._report(BlobAdvanced(self._descriptor.digest, length))
@@ -155,34 +163,77 @@ class PouredBlob(VerifiedBlob):
         """Give a sink the bytes from `offset` to the end, and verify the whole."""
         start, hasher = await self._begin(offset, prefix)
         at = start
-        untold, told_at = 0, time.monotonic()
-        loop = asyncio.get_running_loop()
+        meter = _Meter(self._advance)
 
         def take(piece: memoryview) -> None:
-            nonlocal at, untold, told_at
-            at = self._behind(at, len(piece))
-            if hasher is not None:
-                hasher.update(piece)
-                self._hash.marks.add(at, hasher.copy())
+            nonlocal at
+            at = self._hash_here(hasher, piece, at)
             if at > offset:
                 wanted = piece if at - len(piece) >= offset else piece[offset - at :]
                 sink(wanted)
-                untold += len(wanted)
-                if time.monotonic() - told_at > _TELL_SECONDS:
-                    loop.call_soon_threadsafe(self._advance, untold)
-                    untold, told_at = 0, time.monotonic()
+                meter.count(len(wanted))
 
         try:
             if start < self._descriptor.size:
                 await self._spring.pour(self._descriptor, start, take)
         finally:
-            if untold:
-                self._advance(untold)
+            meter.settle()
         self._verify(at, hasher)
+
+
+class StoredBlob(VerifiedBlob):
+    """See `ports.image_end.StoredContent`: hashed in the thread that reads it."""
+
+    def __init__(self, source: StoresBlobs, descriptor: Descriptor, report: Report) -> None:
+        super().__init__(source, descriptor, report)
+        self._store = source
+
+    async def blocks(self, offset: int = 0) -> Generator[bytes, None, None]:
+        """Return what yields the bytes from `offset` to the end, and verifies the whole."""
+        start, hasher = await self._begin(offset, None)
+        return self._blocks(start, offset, hasher, _Meter(self._advance))
+
+    def _blocks(
+        self, start: int, offset: int, hasher: Hasher | None, meter: "_Meter"
+    ) -> Generator[bytes, None, None]:
+        at = start
+        with closing(self._store.blocks(self._descriptor, start)) as blocks:
+            for block in blocks:
+                at = self._hash_here(hasher, block, at)
+                if at > offset:
+                    wanted = block if at - len(block) >= offset else block[offset - at :]
+                    yield wanted
+                    meter.count(len(wanted), last=at == self._descriptor.size)
+        self._verify(at, hasher)
+
+
+class _Meter:
+    """Tells the event loop how much a thread has moved, not more often than it matters."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance = advance
+        self._loop = asyncio.get_running_loop()
+        self._untold = 0
+        self._told_at = time.monotonic()
+
+    def count(self, length: int, *, last: bool = False) -> None:
+        """Count bytes. In the thread."""
+        self._untold += length
+        if last or time.monotonic() - self._told_at > _TELL_SECONDS:
+            self._loop.call_soon_threadsafe(self._advance, self._untold)
+            self._untold, self._told_at = 0, time.monotonic()
+
+    def settle(self) -> None:
+        """Tell the rest. On the event loop."""
+        untold, self._untold = self._untold, 0
+        if untold:
+            self._advance(untold)
 
 
 def verified_blob(source: ImageSource, descriptor: Descriptor, report: Report) -> VerifiedBlob:
     """Return a source's blob in the form in which it moves with the least work."""
     if isinstance(source, PoursBlobs) and descriptor.data is None:
         return PouredBlob(source, descriptor, report)
+    if isinstance(source, StoresBlobs) and descriptor.data is None:
+        return StoredBlob(source, descriptor, report)
     return VerifiedBlob(source, descriptor, report)

@@ -1,11 +1,11 @@
 """Reading an image layout, wherever its files are: in a folder or in a tar."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from entrepot.adapters.ends.block_reading import Region, blocks
+from entrepot.adapters.ends.block_reading import BLOCK, Region, blocks
 from entrepot.adapters.ends.layout_index import MAX_INDEX, LayoutIndex
 from entrepot.oci import media_types
 from entrepot.oci.descriptor import Descriptor
@@ -118,7 +118,22 @@ class LayoutReader:
 
     async def blob(self, descriptor: Descriptor, offset: int) -> AsyncIterator[bytes]:
         """Yield a blob. Raise BlobUnknown, or DigestInvalid for a file of another size."""
-        region = await asyncio.to_thread(self.files.open, blob_name(descriptor.digest))
+        region = await asyncio.to_thread(self._open, descriptor)
+        async for block in blocks(region, offset):
+            yield block
+
+    def blocks(self, descriptor: Descriptor, offset: int) -> Generator[bytes, None, None]:
+        """Yield a blob to a thread, as `blob` does."""
+        region = self._open(descriptor)
+        try:
+            while block := region.read(offset, BLOCK):
+                offset += len(block)
+                yield block
+        finally:
+            region.close()
+
+    def _open(self, descriptor: Descriptor) -> Region:
+        region = self.files.open(blob_name(descriptor.digest))
         if region is None:
             raise BlobUnknown(
                 f"{self.files.where} holds no blob {descriptor.digest}; the layout is not whole: "
@@ -130,8 +145,7 @@ class LayoutReader:
         except DigestInvalid:
             region.close()
             raise
-        async for block in blocks(region, offset):
-            yield block
+        return region
 
     def referrers(self, subject: Digest, artifact_type: str | None) -> Sequence[Descriptor]:
         """Look through all manifests that the index leads to for those with this subject."""
@@ -251,6 +265,10 @@ class LayoutSource:
     def blob(self, descriptor: Descriptor, offset: int = 0) -> AsyncIterator[bytes]:
         """See `ImageSource.blob`."""
         return self._reader.blob(descriptor, offset)
+
+    def blocks(self, descriptor: Descriptor, offset: int) -> Generator[bytes, None, None]:
+        """See `StoresBlobs.blocks`."""
+        return self._reader.blocks(descriptor, offset)
 
     async def referrers(
         self, subject: Digest, artifact_type: str | None = None

@@ -20,6 +20,7 @@ from entrepot.adapters.remotes.transport_lane import Lanes
 from entrepot.adapters.remotes.transport_loop import TransferLoop
 from entrepot.adapters.remotes.transport_options import (
     may_share,
+    needs_lane,
     set_connection,
     set_proxy,
     set_request,
@@ -65,12 +66,12 @@ class CurlTransport:
         origin = _origin(request.url)
         easy, peer = await self._prepare(request, *origin)
         shared = self._loop
-        lane = self._lanes.take(origin) if request.bulk else None
+        lane = self._lanes.take(origin) if needs_lane(request) else None
         transfer = Transfer(request, easy, peer, lane or shared)
         self._active.add(transfer)
         try:
             self._keep_watch()
-            transfer.start()
+            await transfer.start()
             await transfer.head()
             yield transfer
             await transfer.linger()

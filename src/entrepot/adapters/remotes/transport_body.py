@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, Final
 
 import pycurl
@@ -12,6 +12,73 @@ from entrepot.oci.errors import SizeInvalid
 
 AHEAD: Final = 1024 * 1024
 """Bytes that are asked of the iterator before the network has taken them."""
+
+
+class BlockFeed:
+    """A body that the thread which sends it reads block by block; as with `BodyFeed`, the last
+    block waits until all has been read without an error.
+
+    `taken` counts bytes, `busy` says that the reading is at work, `failure` is what it raised.
+    """
+
+    def __init__(self, length: int, blocks: Generator[bytes, None, None]) -> None:
+        self._length = length
+        self._blocks = blocks
+        self._current = memoryview(b"")
+        self._given_up = False
+        self.answered = False
+        """The answer's head is there: no thread is needed any more."""
+        self.taken = 0
+        self.busy = False
+        self.failure: BaseException | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the thread is to end."""
+        return self._given_up or self.answered
+
+    def stop(self) -> None:
+        """Give nothing more. From any thread."""
+        self._given_up = True
+
+    def take(self, size: int) -> Any:
+        """Give libcurl up to `size` bytes, or the order to end."""
+        if not self._current and not self._given_up:
+            self.busy = True
+            try:
+                self._current = memoryview(self._next())
+            except BaseException as error:
+                self.failure = error
+                self._given_up = True
+            finally:
+                self.busy = False
+        if self._given_up:
+            return pycurl.READFUNC_ABORT
+        piece = self._current[:size]
+        self._current = self._current[size:]
+        self.taken += len(piece)
+        return piece
+
+    def look(self) -> None:
+        """Nothing waits here."""
+
+    def finish(self) -> None:
+        """Nothing is left to do in the thread."""
+
+    def close(self) -> None:
+        """Close what the body is read from, when no thread drives the transfer."""
+        self._blocks.close()
+
+    def _next(self) -> bytes:
+        block = next(self._blocks, b"")
+        found = self.taken + len(block)
+        if not block and found < self._length:
+            raise _too_short(found, self._length)
+        if found >= self._length:
+            found += sum(map(len, self._blocks))
+        if found > self._length:
+            raise _too_long(self._length)
+        return block
 
 
 class BodyFeed:
@@ -79,19 +146,13 @@ class BodyFeed:
         async for chunk in chunks:
             total += len(chunk)
             if total > self._length:
-                raise SizeInvalid(
-                    f"the content to send is longer than the {self._length} bytes announced; "
-                    "it changed while it was read, so try again"
-                )
+                raise _too_long(self._length)
             if total == self._length:
                 last = last + chunk if last else chunk
             elif chunk:
                 await self._offer(chunk)
         if total < self._length:
-            raise SizeInvalid(
-                f"the content to send ended after {total} of {self._length} bytes; "
-                "it changed while it was read, so try again"
-            )
+            raise _too_short(total, self._length)
         await self._offer(last, ends=True)
 
     async def _offer(self, chunk: bytes, *, ends: bool = False) -> None:
@@ -105,3 +166,17 @@ class BodyFeed:
         if self.starved:
             self.starved = False
             self._resume()
+
+
+def _too_long(announced: int) -> SizeInvalid:
+    return SizeInvalid(
+        f"the content to send is longer than the {announced} bytes announced; "
+        "it changed while it was read, so try again"
+    )
+
+
+def _too_short(found: int, announced: int) -> SizeInvalid:
+    return SizeInvalid(
+        f"the content to send ended after {found} of {announced} bytes; "
+        "it changed while it was read, so try again"
+    )

@@ -1,4 +1,4 @@
-"""Lanes: a connection for one large transfer, driven by a thread while its body is poured.
+"""Lanes: a connection for one large transfer, driven by a thread while its body moves.
 
 On the event loop each 16 KiB that libcurl shows is a call beside everything else that runs there;
 what has been received is cold before it is hashed, and threads wait for each other. In a thread
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Semaphore
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pycurl
 
@@ -44,6 +44,34 @@ _REFUSED: Final = 0
 """What tells libcurl that a piece was not taken, which ends the transfer."""
 
 
+class Driven(Protocol):
+    """What a thread moves while it drives a transfer.
+
+    `busy` says that our side is at work or waits for its turn, `taken` counts bytes.
+    """
+
+    busy: bool
+
+    @property
+    def taken(self) -> int: ...
+    @property
+    def stopped(self) -> bool:
+        """Whether the thread is to end."""
+        ...
+
+    def stop(self) -> None:
+        """Move nothing more. From any thread."""
+        ...
+
+    def look(self) -> None:
+        """Do what is due. In the thread, again and again."""
+        ...
+
+    def finish(self) -> None:
+        """Do what is left, at the thread's end."""
+        ...
+
+
 class Lane(TransferLoop):
     """A `TransferLoop` for one transfer at a time, which keeps one connection.
 
@@ -59,15 +87,15 @@ class Lane(TransferLoop):
         self._turns = turns
         super().__init__(loop, 1)
 
-    async def drive(self, pour: "Pour", begin: Callable[[], None]) -> None:
-        """Call `begin`, then drive the transfer, all in a thread, until it has ended or `pour`
-        was stopped; the pour is finished. A cancellation stops it and waits for the thread."""
+    async def drive(self, work: Driven, begin: Callable[[], None]) -> None:
+        """Call `begin`, then drive the transfer, all in a thread, until it has ended or `work`
+        is stopped; then finish that. A cancellation stops it and waits for the thread."""
         self._hand_over()
-        job = self._loop.run_in_executor(self._threads, self._run, pour, begin)
+        job = self._loop.run_in_executor(self._threads, self._run, work, begin)
         try:
             await asyncio.shield(job)
         except asyncio.CancelledError:
-            pour.stop()
+            work.stop()
             while not job.done():
                 try:
                     await asyncio.wait([job])
@@ -78,23 +106,23 @@ class Lane(TransferLoop):
         finally:
             self._take_back()
 
-    def _run(self, pour: "Pour", begin: Callable[[], None]) -> None:
+    def _run(self, work: Driven, begin: Callable[[], None]) -> None:
         try:
             begin()
-            while self._finished and not pour.stopped:
+            while self._finished and not work.stopped:
                 ready = self._poller.poll(self._pause())
                 if ready:
-                    pour.busy = True
+                    work.busy = True
                     with self._turns:
-                        pour.busy = False
+                        work.busy = False
                         for socket, events in ready:
                             self._act(socket, _readiness(events))
-                pour.look()
+                work.look()
                 if self._deadline is not None and self._deadline <= time.monotonic():
                     self._deadline = None
                     self._act(pycurl.SOCKET_TIMEOUT, 0)
         finally:
-            pour.finish()
+            work.finish()
 
     def _pause(self) -> int:
         """Return how many milliseconds to wait for the network."""

@@ -84,6 +84,12 @@ def may_share(request: Request) -> bool:
     return not request.bulk and not isinstance(request.body, Body)
 
 
+def needs_lane(request: Request) -> bool:
+    """Tell whether a thread may be going to move a request's bodies."""
+    body = request.body
+    return request.bulk or (isinstance(body, Body) and body.blocks is not None)
+
+
 def set_request(easy: Any, request: Request, shared: bool) -> None:
     """Set method, URL, header fields and body. Raise Unsupported for what cannot be sent."""
     body = request.body

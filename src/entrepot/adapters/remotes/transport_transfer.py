@@ -6,7 +6,7 @@ socket (or the HTTP/2 stream) and so the sender.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from io import BytesIO
 from typing import Any, Final
@@ -14,14 +14,14 @@ from typing import Any, Final
 import pycurl
 
 from entrepot.adapters.remotes.exchange import Body, Request
-from entrepot.adapters.remotes.transport_body import BodyFeed
+from entrepot.adapters.remotes.transport_body import BlockFeed, BodyFeed
 from entrepot.adapters.remotes.transport_errors import (
     Peer,
     failure,
     proxy_credentials_refused,
     stalled,
 )
-from entrepot.adapters.remotes.transport_lane import Lane, Pour
+from entrepot.adapters.remotes.transport_lane import Driven, Lane, Pour
 from entrepot.adapters.remotes.transport_loop import TransferLoop
 from entrepot.oci.errors import SizeInvalid
 from entrepot.ports.image_end import Sink
@@ -52,8 +52,8 @@ class Transfer:
         self._easy = easy
         self._peer = peer
         self._transfers = transfers
-        self._feed: BodyFeed | None = None
-        self._pour: Pour | None = None
+        self._feed: BodyFeed | BlockFeed | None = None
+        self._driven: Driven | None = None
         self._status = 0
         self._version = ""
         self._lines: list[tuple[str, str]] = []
@@ -71,12 +71,15 @@ class Transfer:
         easy.setopt(pycurl.HEADERFUNCTION, self._on_header)
         easy.setopt(pycurl.WRITEFUNCTION, self._on_body, use_memoryview=True)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to connect and to send."""
         self._moved_at = self._transfers.belongs_to.time()
         body = self._request.body
         if isinstance(body, Body):
-            self._feed = BodyFeed(body, self._set_pauses, self.fail)
+            if body.blocks is not None:
+                self._feed = BlockFeed(body.length, await body.blocks())
+            else:
+                self._feed = BodyFeed(body, self._set_pauses, self.fail)
             self._easy.setopt(pycurl.READFUNCTION, self._feed.take)
         self._transfers.add(self._easy, self._on_end)
 
@@ -113,6 +116,10 @@ class Transfer:
 
     async def head(self) -> None:
         """Wait for the response's head. Raise what kept it from coming."""
+        if isinstance(self._feed, BlockFeed):
+            await self._drive(self._feed, lambda: None)
+            if self._feed.failure is not None:
+                raise self._feed.failure
         while not self._head_arrived:
             self._raise_if_ended()
             await self._wait()
@@ -135,11 +142,10 @@ class Transfer:
             async for chunk in self.chunks():
                 await asyncio.to_thread(sink, memoryview(chunk))
             return
-        self._pour = pour = Pour(sink)
+        pour = Pour(sink)
         try:
-            await lane.drive(pour, self._begin_pouring)
+            await self._drive(pour, lambda: self._begin_pouring(pour))
         finally:
-            self._pour = None
             self._read += pour.taken
         if pour.failure is not None:
             raise pour.failure
@@ -182,16 +188,19 @@ class Transfer:
         self._transfers.remove(self._easy)
         self._easy.close()
         if self._feed is not None:
-            await self._feed.stop()
+            if isinstance(self._feed, BodyFeed):
+                await self._feed.stop()
+            else:
+                self._feed.close()
 
     def fail(self, error: BaseException) -> None:
         """End the transfer with an error, unless it has ended already."""
         if not self._ended:
             self._end(error)
-            if self._pour is None:
+            if self._driven is None:
                 self._transfers.remove(self._easy)
             else:
-                self._pour.stop()  # libcurl is the thread's; what is left is removed by `stop`
+                self._driven.stop()  # libcurl is the thread's; what is left is removed by `stop`
 
     def watch(self, stall: float, answer: float) -> None:
         """Fail if the other side has stood still for too long; times are seconds."""
@@ -202,8 +211,8 @@ class Transfer:
         moved = (sent, received, len(self._lines), self._head_arrived)
         ours = (
             self._paused
-            or (self._feed is not None and self._feed.starved)
-            or (self._pour is not None and self._pour.busy)
+            or (isinstance(self._feed, BodyFeed) and self._feed.starved)
+            or (self._driven is not None and self._driven.busy)
         )
         if ours or moved != self._moved:
             self._moved, self._moved_at = moved, now
@@ -228,6 +237,8 @@ class Transfer:
             self._lines.append((name.strip().lower(), value.strip()))
         elif self._status >= 200:
             self._head_arrived = True
+            if isinstance(self._feed, BlockFeed):
+                self._feed.answered = True
             self._wake()
 
     def _on_body(self, piece: memoryview) -> int | None:
@@ -251,13 +262,21 @@ class Transfer:
             self._error = error
             self._wake()
 
-    def _begin_pouring(self) -> None:
+    async def _drive(self, work: Driven, begin: Callable[[], None]) -> None:
+        """Have a thread move a body, in this transfer's lane."""
+        assert isinstance(self._transfers, Lane)
+        self._driven = work
+        try:
+            await self._transfers.drive(work, begin)
+        finally:
+            self._driven = None
+
+    def _begin_pouring(self, pour: Pour) -> None:
         """Pour what has arrived already, and let the rest come. In the thread."""
-        assert self._pour is not None
         held, self._held = self._buffer, 0
         self._buffer = BytesIO()
-        self._pour.take(held.getbuffer())
-        self._easy.setopt(pycurl.WRITEFUNCTION, self._pour.take, use_memoryview=True)
+        pour.take(held.getbuffer())
+        self._easy.setopt(pycurl.WRITEFUNCTION, pour.take, use_memoryview=True)
         if self._paused:
             self._paused = False
             with suppress(pycurl.error):  # what was not taken; the pour knows why
@@ -265,8 +284,9 @@ class Transfer:
 
     def _counts(self) -> tuple[int, int]:
         """Return how many bytes were sent and received."""
-        if self._pour is not None:  # libcurl is the thread's
-            return self._length(), self._pour.taken
+        if self._driven is not None:  # libcurl is the thread's
+            taken = self._driven.taken
+            return (taken, 0) if self._driven is self._feed else (self._length(), taken)
         sent = self._easy.getinfo(pycurl.SIZE_UPLOAD_T)
         return sent, self._easy.getinfo(pycurl.SIZE_DOWNLOAD_T)
 
@@ -284,7 +304,7 @@ class Transfer:
     def _set_pauses(self) -> None:
         if self._ended:
             return
-        starved = self._feed is not None and self._feed.starved
+        starved = isinstance(self._feed, BodyFeed) and self._feed.starved
         wanted = pycurl.PAUSE_RECV if self._paused else pycurl.PAUSE_CONT
         self._easy.pause(wanted | (pycurl.PAUSE_SEND if starved else pycurl.PAUSE_CONT))
 

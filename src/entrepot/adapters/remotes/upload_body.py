@@ -1,12 +1,12 @@
 """Upload bodies: a blob's content in the pieces that requests need, verified before its last
 bytes leave."""
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Generator
+from contextlib import closing, suppress
 
 from entrepot.adapters.remotes.exchange import Body
 from entrepot.oci.errors import SizeInvalid
-from entrepot.ports.image_end import BlobContent
+from entrepot.ports.image_end import BlobContent, StoredContent
 
 
 class UploadBody:
@@ -26,7 +26,13 @@ class UploadBody:
 
     def part(self, offset: int, length: int) -> Body:
         """Return the request body of `length` bytes from `offset`."""
-        return Body(length, lambda: self._read(offset, length))
+        content = self._content
+        to_the_end = offset + length == content.descriptor.size
+        if not (isinstance(content, StoredContent) and length and to_the_end):
+            return Body(length, lambda: self._read(offset, length))
+        return Body(
+            length, lambda: self._read(offset, length), lambda: self._blocks(content, offset)
+        )
 
     async def whole(self) -> bytes:
         """Return the content of a small blob."""
@@ -51,6 +57,18 @@ class UploadBody:
             yield part
         if length == 0:
             await self._verify_nothing()
+
+    async def _blocks(self, content: StoredContent, offset: int) -> Generator[bytes, None, None]:
+        return self._noted(await content.blocks(offset))
+
+    def _noted(self, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+        """Yield what a thread reads, and keep what reading it raises."""
+        try:
+            with closing(blocks):
+                yield from blocks
+        except Exception as error:
+            self.failure = error
+            raise
 
     async def _next(self) -> bytes:
         chunks = self._chunks

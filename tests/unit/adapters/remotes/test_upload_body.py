@@ -1,13 +1,14 @@
 """Request bodies of an upload: read once, forwards, and verified before the last byte."""
 
 import random
+from collections.abc import Generator
 
 import pytest
 
 from entrepot.adapters.remotes.exchange import Body
 from entrepot.adapters.remotes.upload_body import UploadBody
 from entrepot.oci.errors import ConnectionLost, DigestInvalid, SizeInvalid
-from entrepot.testing.image_end_contents import blob
+from entrepot.testing.image_end_contents import ScriptedContent, blob
 
 CONTENT = random.Random(7).randbytes(1_000_000)
 
@@ -86,3 +87,33 @@ async def test_a_small_blob_is_read_whole(size: int) -> None:
     await body.close()
     wrong = UploadBody(blob(b"", blob(b"").descriptor))
     assert await wrong.whole() == b""
+
+
+class InBlocks(ScriptedContent):
+    """Content that a thread could read; `wrong` is what it raises at its end."""
+
+    wrong: Exception | None = None
+
+    async def blocks(self, offset: int = 0) -> Generator[bytes, None, None]:
+        return self._blocks(offset)
+
+    def _blocks(self, offset: int) -> Generator[bytes, None, None]:
+        yield b"".join(self._chunks())[offset:]
+        if self.wrong is not None:
+            raise self.wrong
+
+
+async def test_a_thread_may_read_what_goes_to_the_end() -> None:
+    content = InBlocks(blob(CONTENT).descriptor, lambda: [CONTENT])
+    body = UploadBody(content)
+    assert body.part(0, 5).blocks is None
+    assert UploadBody(blob(CONTENT)).part(0, len(CONTENT)).blocks is None
+    rest = body.part(7, len(CONTENT) - 7)
+    assert rest.blocks is not None
+    for _ in range(2):
+        assert b"".join(await rest.blocks()) == CONTENT[7:]
+    assert await read(rest) == CONTENT[7:]
+    content.wrong = DigestInvalid("not what it says")
+    with pytest.raises(DigestInvalid):
+        b"".join(await rest.blocks())
+    assert body.failure is content.wrong
