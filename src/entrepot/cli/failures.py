@@ -1,5 +1,6 @@
 """Failures as a terminal shows them: one line that says what happened, one what to do next."""
 
+import errno
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeGuard
@@ -10,6 +11,8 @@ from entrepot.oci import errors
 
 if TYPE_CHECKING:
     from entrepot.config import ConfigError
+
+_FREE_SPACE: Final = "free space, or choose another place, and run the same command again"
 
 ERROR: Final = 1
 USAGE: Final = 64
@@ -99,9 +102,10 @@ def _lines(error: BaseException) -> Iterator[tuple[str, str]]:
         case typer.Abort():
             yield "given up: there was no answer", ""
         case OSError(filename=str(name), strerror=str(reason)):
-            yield f"{name}: {reason}", ""
+            yield f"{name}: {reason}", _FREE_SPACE if error.errno == errno.ENOSPC else ""
         case OSError():
-            yield str(error), ""
+            hint = _FREE_SPACE if error.errno == errno.ENOSPC else ""
+            yield error.strerror or str(error), hint
         case _:
             # What a library says is not ours to trust with secrets.
             from entrepot.logs import scrub

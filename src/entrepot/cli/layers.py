@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +18,7 @@ from entrepot.client import RemoteOptions
 from entrepot.oci.address import parse_address
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.layer_compression import Compression
+from entrepot.oci.platform import Platform
 from entrepot.services.directory_packing import Packing
 from entrepot.services.flattening import Flattening
 from entrepot.services.image_editing import EPOCH, Change, EditOptions, edit, new_draft, publish
@@ -116,12 +117,18 @@ def append(
         async with _made(layers, packed) as ready:
             change = appended(ready, created=created)
             if image == _SCRATCH:
-                draft = await change(new_draft(which.platform or local_platform()))
+                draft = await change(new_draft(which.platform or _portable(local_platform())))
                 return await publish(draft, making.target, making.tags, making.report)
             return await _edited(making, change, which)
 
     address = parse_address(tag or "" if image == _SCRATCH else image)
     make(address, tag, work, remote, output, quiet)
+
+
+def _portable(here: Platform) -> Platform:
+    """Return this machine's platform without the level of its processor, which what is put into
+    layers says nothing about."""
+    return replace(here, variant="") if here.architecture in ("amd64", "arm64") else here
 
 
 @app.command(

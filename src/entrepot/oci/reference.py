@@ -25,6 +25,9 @@ _HOST: Final = re.compile(
 )
 
 
+_MAX_PORT: Final = 65535
+
+
 class RepositoryName(str):
     """A repository name that satisfies the grammar, e.g. `library/busybox`."""
 
@@ -82,8 +85,12 @@ class Reference:
         first, slash, remainder = rest.partition("/")
         host = None
         if slash and ("." in first or ":" in first or first == "localhost"):
-            if _HOST.fullmatch(first) is None:
-                raise NameInvalid(f"{first!r} is not a host name", detail={"host": first[:255]})
+            if _HOST.fullmatch(first) is None or not _has_possible_port(first):
+                raise NameInvalid(
+                    f"{first[:255]!r} is not a host; write host or host:port, with a port up to "
+                    f"{_MAX_PORT}",
+                    detail={"host": first[:255]},
+                )
             host, rest = first, remainder
         name, colon, tag_text = rest.partition(":")
         tag = Tag.parse(tag_text) if colon else None
@@ -94,3 +101,8 @@ class Reference:
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{host}{self.repository}{tag}{digest}"
+
+
+def _has_possible_port(host: str) -> bool:
+    _, colon, port = host.rpartition("]")[2].partition(":")
+    return not colon or int(port) <= _MAX_PORT

@@ -51,7 +51,8 @@ class RootFileSystem(Protocol):
         """Apply a layer's tar, whiteouts and all; `content` is read in a thread, to its end.
 
         `where` is how messages call the layer. Raise ContentInvalid for what is no layer, would
-        leave the directory or exceeds the limits, StoreFull, Unavailable, and what `content` raises.
+        leave the directory or exceeds the limits, StoreFull, Unavailable, and what `content`
+        raises.
         """
         ...
 

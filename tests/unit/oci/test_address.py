@@ -96,6 +96,8 @@ def test_an_address_is_shown_as_it_is_written(text: str) -> None:
         ("containers-storage://x", NameInvalid),
         ("https://ghcr.io/a", NameInvalid),
         ("docker://", NameInvalid),
+        ("localhost:99999/a", NameInvalid),
+        ("[::1]:65536/a", NameInvalid),
         ("alpine:", TagInvalid),
         ("oci:folder:-bad", TagInvalid),
         ("alpine@sha256:abc", NameInvalid),
@@ -132,7 +134,7 @@ def test_a_registry_may_be_pasted_with_scheme_and_path(text: str, host: str) -> 
     assert registry_host(text) == host
 
 
-@pytest.mark.parametrize("text", ["", "https://", "a b", "-x.example"])
+@pytest.mark.parametrize("text", ["", "https://", "a b", "-x.example", "localhost:65536"])
 def test_what_is_no_registry_is_refused(text: str) -> None:
     with pytest.raises(NameInvalid):
         registry_host(text)
