@@ -2,6 +2,7 @@
 for tables of cases that would take minutes as processes."""
 
 import functools
+import logging
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from entrepot.cli.main import main
 from entrepot.rules.retries import RetryPolicy
 from tests.integration.cli.program import Done
 
-STALL_SECONDS = 0.5
+STALL_SECONDS = 0.25
 
 
 class QuickProgram:
@@ -38,7 +39,12 @@ class QuickProgram:
     def __call__(self, *words: object) -> Done:
         """Run to the end."""
         self._output.readouterr()
-        code = main([str(word) for word in words])
+        root = logging.getLogger()
+        before = root.handlers, root.level
+        try:
+            code = main([str(word) for word in words])
+        finally:
+            root.handlers, root.level = before  # `--debug` leads all logs to this test's output
         out, err = self._output.readouterr()
         return Done(code, out.encode(), err.encode())
 
