@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.client import HTTPConnection, IncompleteRead, RemoteDisconnected
+from itertools import count
 
 import pytest
 
@@ -379,7 +380,7 @@ WHICH: list[tuple[dict[str, object], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("which", "taken"), WHICH, ids=repr)
+@pytest.mark.parametrize(("which", "taken"), WHICH, ids=count())
 def test_faults_are_for_the_requests_told(
     registry: MockRegistry,
     client: Client,

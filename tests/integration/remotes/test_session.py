@@ -7,6 +7,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,7 @@ async def test_a_registry_that_is_gone_is_named(mock: MockRegistry) -> None:
         (Status(503), Unavailable),
         (RedirectLoop(), Unavailable),
     ],
-    ids=repr,
+    ids=count(),
 )
 async def test_what_stays_wrong_is_one_clear_error(
     mock: MockRegistry, fault: Any, error: type[RegistryError]

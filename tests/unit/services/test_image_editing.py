@@ -103,7 +103,9 @@ async def test_a_directory_packs_the_same_every_time(tmp_path: Path) -> None:
     assert set(tree) == {"usr", "usr/local", *(f"usr/local/{one}" for one in "abcdl")}
 
 
-@pytest.mark.parametrize("content", [b"no tar\n" * 200, gzip.compress(b"no tar\n" * 200)])
+@pytest.mark.parametrize(
+    "content", [b"no tar\n" * 200, gzip.compress(b"no tar\n" * 200)], ids=["plain", "packed"]
+)
 async def test_what_is_no_layer_is_not_appended(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(ContentInvalid, match="file"):
