@@ -109,7 +109,7 @@ ANSWERS: list[tuple[What, Check]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "check"), ANSWERS, ids=lambda one: repr(one)[:40])
+@pytest.mark.parametrize(("fault", "check"), ANSWERS, ids=count())
 def test_an_answer_is_as_bad_as_told_and_good_again_after_it(
     registry: MockRegistry, client: Client, image: MockImage, fault: What, check: Check
 ) -> None:
