@@ -209,7 +209,7 @@ async def test_a_cancelled_pour_ends_within_a_second_and_keeps_what_has_come(
             with pytest.raises(asyncio.CancelledError):
                 await task
         size = len(basin.content)
-        assert flows or bytes(basin.content) == CONTENT
+        assert (CONTENT * (size // len(CONTENT) + 1)).startswith(basin.content)
         await asyncio.sleep(0.1)
         assert len(basin.content) == size  # nobody writes to what may be closed now
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pycurl
 
 from entrepot.adapters.remotes.exchange import Body
+from entrepot.adapters.remotes.transport_lane import Turn
 from entrepot.oci.errors import SizeInvalid
 
 AHEAD: Final = 1024 * 1024
@@ -21,8 +22,9 @@ class BlockFeed:
     `taken` counts bytes, `busy` says that the reading is at work, `failure` is what it raised.
     """
 
-    def __init__(self, length: int, blocks: Generator[bytes, None, None]) -> None:
+    def __init__(self, length: int, blocks: Generator[bytes, None, None], turn: Turn) -> None:
         self._length = length
+        self._turn = turn
         self._blocks = blocks
         self._current = memoryview(b"")
         self._given_up = False
@@ -46,7 +48,8 @@ class BlockFeed:
         if not self._current and not self._given_up:
             self.busy = True
             try:
-                self._current = memoryview(self._next())
+                with self._turn.left():
+                    self._current = memoryview(self._next())
             except BaseException as error:
                 self.failure = error
                 self._given_up = True

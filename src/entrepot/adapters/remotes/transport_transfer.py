@@ -77,7 +77,8 @@ class Transfer:
         body = self._request.body
         if isinstance(body, Body):
             if body.blocks is not None:
-                self._feed = BlockFeed(body.length, await body.blocks())
+                assert isinstance(self._transfers, Lane)
+                self._feed = BlockFeed(body.length, await body.blocks(), self._transfers.turn)
             else:
                 self._feed = BodyFeed(body, self._set_pauses, self.fail)
             self._easy.setopt(pycurl.READFUNCTION, self._feed.take)
@@ -142,7 +143,7 @@ class Transfer:
             async for chunk in self.chunks():
                 await asyncio.to_thread(sink, memoryview(chunk))
             return
-        pour = Pour(sink)
+        pour = Pour(sink, lane.turn)
         try:
             await self._drive(pour, lambda: self._begin_pouring(pour))
         finally:
