@@ -12,7 +12,7 @@ from tests.integration.cli.program import Program
 from tests.integration.failure.cut_transfers import TAG
 from tests.server import RunningServer
 
-LAYERS = {"one layer": (1, 60), "twelve layers": (12, 10), "thirty layers": (30, 2)}
+LAYERS = {"one layer": (1, 60), "twelve layers": (12, 14), "thirty layers": (30, 2)}
 """How many layers of how many MiB."""
 
 

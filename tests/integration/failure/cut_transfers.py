@@ -19,6 +19,8 @@ from tests.waiting import wait_until
 
 TAG: Final = "1.0"
 _REPOSITORY: Final = "tests/cut"
+_JOBS: Final = 6
+_BUFFER: Final = 5 << 18
 
 Server = RunningServer | RunningDockerRegistry
 Cut = Literal["server killed", "network dropped", "client killed", "interrupted"]
@@ -33,7 +35,8 @@ _EXIT_CODES: Final[dict[Cut, int]] = {
 
 @dataclass(frozen=True)
 class Transfer:
-    """A command that moves an image of `size` bytes through `relay` in the direction `way`.
+    """A command that moves an image of `blobs` and `size` bytes through `relay`, in the direction
+    `way`.
 
     `arrived` tells how many bytes are on the receiving disk, `assert_clean` finds anything that
     looks whole and is not, `assert_whole` looks at the end. `relays` are all that are passed.
@@ -42,6 +45,7 @@ class Transfer:
     words: tuple[object, ...]
     result: object
     size: int
+    blobs: int
     relays: tuple[Relay, ...]
     way: Way
     arrived: Callable[[], int]
@@ -52,6 +56,11 @@ class Transfer:
     def relay(self) -> Relay:
         return self.relays[-1]
 
+    @property
+    def buffered(self) -> int:
+        """Bytes that may be in memory, here and there: about 1 MiB of each blob at work."""
+        return min(self.blobs, _JOBS) * _BUFFER
+
     def cut(self, entrepot: Program, how: Cut, server: Server) -> None:
         """Run until 60 % have arrived, cut it, and see that nothing is half-done."""
         before = self.arrived()
@@ -61,8 +70,7 @@ class Transfer:
         with process, _killed(process):
             wait_until(lambda: self.relay.held or process.poll() is not None)
             assert process.poll() is None, process.communicate()
-            # A little may stand in buffers, of each blob that is on its way.
-            wait_until(lambda: self.arrived() - before >= limit - self.size // 30)
+            wait_until(lambda: self.arrived() - before >= limit - self.buffered)
             if how == "client killed":
                 process.kill()
             elif how == "interrupted":
@@ -123,6 +131,7 @@ def pushing(layout: Path, server: Server) -> Iterator[Transfer]:
             ("push", f"oci:{layout}:{TAG}", target),
             f"{server.host}/{_REPOSITORY}:{TAG}",
             remote.size,
+            len(_blobs(layout)) - 2,
             (relay,),
             "up",
             remote.arrived,
@@ -142,6 +151,7 @@ def copying(layout: Path, source: Server, target: Server) -> Iterator[Transfer]:
             ("cp", image, f"{second.host}/{_REPOSITORY}:{TAG}"),
             f"{target.host}/{_REPOSITORY}:{TAG}",
             remote.size,
+            len(_blobs(layout)) - 2,
             (first, second),
             "up",
             remote.arrived,
@@ -160,6 +170,7 @@ def pulling(layout: Path, source: Server, folder: Path, kind: str = "oci") -> It
             ("pull", image, pulled.address),
             pulled.address,
             _size(layout / "blobs"),
+            len(_blobs(layout)) - 2,
             (relay,),
             "down",
             lambda: _size(folder, "*pulled*"),

@@ -41,10 +41,11 @@ def cases(*chosen: tuple[str, str]) -> Callable[[Callable[..., None]], Callable[
     )
 
 
-EVERY_CUT = [(cut, kind) for kind in ("one layer", "twelve layers") for cut in CUTS]
+EVERY_CUT = [(cut, "one layer") for cut in CUTS]
+SEVERAL_LAYERS = [("network dropped", "twelve layers"), ("client killed", "twelve layers")]
 
 
-@cases(*EVERY_CUT, ("network dropped", "thirty layers"))
+@cases(*EVERY_CUT, *SEVERAL_LAYERS, ("server killed", "twelve layers"))
 def test_push(
     entrepot: Program,
     ours: RunningServer,
@@ -57,6 +58,7 @@ def test_push(
         assert transfer.again(entrepot) <= MOST
 
 
+@pytest.mark.slow
 @pytest.mark.real("docker-registry")
 @cases(("server killed", "thirty layers"), ("network dropped", "one layer"))
 def test_push_to_docker_registry(
@@ -74,7 +76,7 @@ def test_push_to_docker_registry(
         assert transfer.again(entrepot) <= min(1.01, MOST + at_work)
 
 
-@cases(*EVERY_CUT)
+@cases(*EVERY_CUT, *SEVERAL_LAYERS)
 def test_pull(
     entrepot: Program,
     source: RunningServer,
@@ -88,6 +90,7 @@ def test_pull(
         assert transfer.again(entrepot) <= MOST
 
 
+@pytest.mark.slow
 @cases(("client killed", "one layer"), ("network dropped", "twelve layers"))
 def test_pull_to_an_archive(
     entrepot: Program,
@@ -102,7 +105,8 @@ def test_pull_to_an_archive(
         assert transfer.again(entrepot) <= MOST
 
 
-@cases(*((cut, "twelve layers") for cut in CUTS))
+@pytest.mark.slow
+@cases(("server killed", "one layer"), *SEVERAL_LAYERS, ("interrupted", "one layer"))
 def test_copy(
     entrepot: Program,
     source: RunningServer,

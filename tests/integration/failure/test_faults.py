@@ -46,6 +46,7 @@ from entrepot.testing import (
 )
 from entrepot.testing.mock_exchange import What
 from tests.integration.cli.program import Done, Program
+from tests.integration.failure.lanes import sampled
 from tests.integration.failure.quick_program import QuickProgram
 
 MANIFEST = "/v2/*/manifests/*"
@@ -225,7 +226,7 @@ def repeated(mock: MockRegistry) -> bool:
     return len(asked) > len(set(asked))
 
 
-@pytest.mark.parametrize("case", PULLS, ids=str)
+@pytest.mark.parametrize("case", sampled(PULLS, 12), ids=str)
 def test_pull(quick: QuickProgram, mock: MockRegistry, image: MockImage, case: Case) -> None:
     fault = mock.fault(*case.what, method=case.method, path=case.path, times=case.times)
     words = ("pull", "-q", image.reference, "oci:out:1.0")
@@ -242,7 +243,7 @@ def test_pull(quick: QuickProgram, mock: MockRegistry, image: MockImage, case: C
     assert_layout(quick.folder / "out", image)
 
 
-@pytest.mark.parametrize("case", PUSHES, ids=str)
+@pytest.mark.parametrize("case", sampled(PUSHES, 12), ids=str)
 def test_push(
     quick: QuickProgram, mock: MockRegistry, large: tuple[Path, MockImage], case: Case
 ) -> None:
@@ -336,7 +337,7 @@ TOKEN_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("case", TOKEN_FAULTS, ids=lambda case: str(case).replace("manifest ", ""))
+@pytest.mark.parametrize("case", sampled(TOKEN_FAULTS, 5), ids=str)
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
 def test_token_servers(
     quick: QuickProgram, mock: MockRegistry, image: MockImage, case: Case, elsewhere: bool

@@ -8,6 +8,7 @@ import pytest
 
 from entrepot.testing import Challenge, Exchange, MockImage, MockRegistry, RedirectTo, Reply
 from tests.integration.cli.program import Program
+from tests.integration.failure.lanes import sampled
 
 USERS = {"ann": "her password"}
 FOREIGN = "tokens.elsewhere.example"
@@ -38,7 +39,7 @@ GUARDS = pytest.mark.parametrize("guard", [basic, bearer])
 
 
 @GUARDS
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", sampled([307, 301, 302, 303, 308], 5))
 def test_blobs_and_manifests_that_are_elsewhere(
     entrepot: Program, mock: MockRegistry, image: MockImage, guard: Guarded, status: int
 ) -> None:

@@ -22,6 +22,7 @@ from entrepot.testing import (
 from entrepot.testing.mock_presets import PRESETS
 from entrepot.testing.mock_tokens import FLAVOURS
 from tests.integration.cli.program import Done, Program
+from tests.integration.failure.lanes import sampled
 from tests.integration.failure.quick_program import QuickProgram
 from tests.integration.remotes.egress_proxies import CREDENTIALS, NAME, PASSWORD, microsocks, squid
 
@@ -86,7 +87,7 @@ def carry(quick: QuickProgram, mock: MockRegistry, image: MockImage) -> list[Don
     return done
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("flavour", sampled(FLAVOURS, 5))
 def test_tokens(quick: QuickProgram, mock: MockRegistry, image: MockImage, flavour: str) -> None:
     tokens = mock.require_token(flavour, users=USERS, elsewhere=flavour == "oauth2")
     identity = tokens.identity_token("ann") if flavour == "identity" else ""
@@ -99,7 +100,7 @@ def test_tokens(quick: QuickProgram, mock: MockRegistry, image: MockImage, flavo
     assert "***" in done[0].err
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", sampled(PRESETS, 4))
 def test_public_registries(
     quick: QuickProgram, mock: MockRegistry, image: MockImage, preset: str
 ) -> None:
@@ -172,7 +173,7 @@ def test_errors_that_quote_what_was_sent(
     assert_none_shown(done, mock.secrets)
 
 
-@pytest.mark.parametrize("flavour", ["plain", "oauth2", "identity", "expired-pat"])
+@pytest.mark.parametrize("flavour", sampled(["plain", "oauth2", "identity", "expired-pat"], 4))
 @pytest.mark.parametrize("right", [True, False], ids=["right password", "wrong password"])
 def test_login(
     entrepot: Program, mock: MockRegistry, image: MockImage, flavour: str, right: bool
