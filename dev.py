@@ -21,8 +21,13 @@ from tools import debian, environment, go_programs, requirements
 from tools.environment import PYTHON, ROOT, VENV, run
 from tools.speech import say
 
-QUICK_LEAVES_OUT = ("tests/interop", "tests/fuzz")
-"""Folders with real clients and long random runs."""
+QUICK_LEAVES_OUT = (
+    "tests/interop",
+    "tests/fuzz",
+    "tests/integration/cli",
+    "tests/integration/failure",
+)
+"""Folders with real clients, long random runs, and our own program command by command."""
 
 
 def serve(arguments: list[str]) -> int:
