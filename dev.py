@@ -26,8 +26,9 @@ QUICK_LEAVES_OUT = (
     "tests/fuzz",
     "tests/integration/cli",
     "tests/integration/failure",
+    "tests/integration/remotes",
 )
-"""Folders with real clients, long random runs, and our own program command by command."""
+"""Folders with real clients, long random runs, and our own program and its client at length."""
 
 
 def serve(arguments: list[str]) -> int:
