@@ -8,8 +8,10 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 _QUANTITY: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([a-z]*)", re.ASCII)
 _SIZE_UNITS: Final[Mapping[str, int]] = {
@@ -247,4 +249,87 @@ HEADER_TEXTS: Final = _list_of(
     _header_text,
     "list of strings",
     f"a list of strings of 1 to {MAX_HEADER_TEXT} printable ASCII characters",
+)
+TEXT: Final = Kind("string", "a string", _text, str)
+SECRET: Final = Kind(
+    "secret", "a string", _text, str, lambda text: "***" if text else "", secret=True
+)
+
+
+def _optional_size(value: object) -> int | None:
+    return None if value == "" else _read_size(value)
+
+
+OPTIONAL_SIZE: Final = Kind(
+    "size",
+    'empty, or a size such as "500m", "10GiB" or a number of bytes',
+    _optional_size,
+    lambda text: _parse_size(text) if text else None,
+    lambda size: "" if size is None else _show_size(size),
+)
+
+
+def _optional_url(value: object) -> str:
+    text = _text(value)
+    if not text:
+        return text
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError(text)
+    return text
+
+
+OPTIONAL_URL: Final = Kind(
+    "URL", "empty, or a URL of http or https without credentials", _optional_url, _optional_url
+)
+
+
+def _network(text: str) -> str:
+    return str(ip_network(text, strict=False))
+
+
+NETWORKS: Final = _list_of(
+    _network, "list of networks", 'a list of addresses or networks such as "10.0.0.0/8"'
+)
+TEXTS: Final = _list_of(lambda text: text, "list of strings", "a list of strings")
+PATTERNS: Final = _list_of(
+    lambda text: text, "list of patterns", 'a list of names such as "apps/*"'
+)
+SECRETS: Final = Kind(
+    "list of secrets", TEXTS.allowed, TEXTS.read, TEXTS.parse, lambda _: ["***"], secret=True
+)
+OPTIONAL_DURATION: Final = Kind(
+    "duration",
+    f"empty, or {DURATION.allowed}",
+    lambda value: None if value == "" else _read_duration(value),
+    lambda text: _parse_duration(text) if text else None,
+    lambda seconds: "" if seconds is None else _show_duration(seconds),
+)
+
+
+def _proxy(value: object) -> str | None:
+    text = _text(value)
+    if text == "environment":
+        return None
+    if text == "none":
+        return ""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https", "socks5", "socks5h") or not parts.hostname:
+        raise ValueError("a proxy")
+    return text
+
+
+def _show_proxy(proxy: str | None) -> str:
+    if not proxy:
+        return "environment" if proxy is None else "none"
+    return DatabaseURL(proxy).redacted()
+
+
+OPTIONAL_PROXY: Final = Kind(
+    "URL",
+    '"environment", "none", or a URL of http, https, socks5 or socks5h',
+    _proxy,
+    _proxy,
+    _show_proxy,
+    secret=True,
 )

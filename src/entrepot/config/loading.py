@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from entrepot.config.errors import ConfigError, Problem
-from entrepot.config.model import SECTIONS, SETTINGS, Name, Setting, Settings
+from entrepot.config.model import SECTIONS, SETTINGS, Name, Settings
 from entrepot.config.origins import (
     FILE_VARIABLE,
     Given,
@@ -15,6 +15,7 @@ from entrepot.config.origins import (
     from_file,
     from_flags,
 )
+from entrepot.config.setting import Setting
 
 DEFAULT: Final = "default"
 

@@ -6,6 +6,7 @@ Sizes are in bytes and durations in seconds once read; people write `64KiB` and 
 
 # ruff: noqa: RUF009  `setting` makes a dataclass field, whatever the annotation beside it
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -21,66 +22,13 @@ from entrepot.config.kinds import (
     PATH,
     SIZE,
     DatabaseURL,
-    Kind,
     choice,
 )
+from entrepot.config.proxy import AccessSettings, CacheSettings, ProxySettings, RedirectSettings
+from entrepot.config.setting import Setting, setting
+from entrepot.config.upstreams import SiteSettings, UpstreamSettings
 
 MAX_AUTOMATIC_WORKERS: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a field of a section says about itself.
-
-    `default`, `minimum` and `maximum` are as an operator writes them; `flag` is the option of
-    `entrepot serve` that sets it.
-    """
-
-    kind: Kind
-    default: object
-    doc: str
-    minimum: object = None
-    maximum: object = None
-    flag: str | None = None
-
-    def check(self, value: Any) -> Any:
-        """Return a value that is within the bounds. Raise ValueError if it is not."""
-        if self.minimum is not None and value < self.kind.read(self.minimum):
-            raise ValueError(value)
-        if self.maximum is not None and value > self.kind.read(self.maximum):
-            raise ValueError(value)
-        return value
-
-    def allowed(self) -> str:
-        """Say what may be given: completes "it must be …"."""
-        bounds = self.bounds()
-        return f"{self.kind.allowed}, {bounds}" if bounds else self.kind.allowed
-
-    def bounds(self) -> str:
-        """Say which values are within the bounds; empty where all are."""
-        if self.maximum is None:
-            return "" if self.minimum is None else f"at least {self.minimum}"
-        if self.minimum is None:
-            return f"at most {self.maximum}"
-        return f"from {self.minimum} to {self.maximum}"
-
-    def shown(self, value: object) -> object:
-        """Return a value as an operator would write it, without secrets."""
-        return self.default if value == self.kind.read(self.default) else self.kind.show(value)
-
-
-def setting(
-    kind: Kind,
-    default: object,
-    doc: str,
-    *,
-    minimum: object = None,
-    maximum: object = None,
-    flag: str | None = None,
-) -> Any:
-    """Declare a field of a section; its default is read as if an operator had written it."""
-    described = Setting(kind, default, doc, minimum, maximum, flag)
-    return field(default=described.check(kind.read(default)), metadata={"setting": described})
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,14 +227,25 @@ class Settings:
     storage: StorageSettings = field(default_factory=StorageSettings)
     metadata: MetadataSettings = field(default_factory=MetadataSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
+    proxy: ProxySettings = field(default_factory=ProxySettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    redirect: RedirectSettings = field(default_factory=RedirectSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    upstreams: Mapping[str, UpstreamSettings] = field(default_factory=dict)
+    sites: Mapping[str, SiteSettings] = field(default_factory=dict)
 
 
 Name = tuple[str, str]
 """A setting's name: its section and its key."""
 
-SECTIONS: Final = {one.name: cast("type[Any]", one.default_factory) for one in fields(Settings)}
-"""Every section's class by the section's name, in the model's order."""
+SECTIONS: Final = {
+    one.name: cast("type[Any]", one.default_factory)
+    for one in fields(Settings)
+    if one.default_factory is not dict
+}
+"""Every section's class by the section's name, in the model's order; tables with names of their own
+(`upstreams`, `sites`) are none."""
 
 
 SETTINGS: Final[dict[Name, Setting]] = {

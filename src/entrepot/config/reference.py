@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from entrepot.config.loading import Resolved
-from entrepot.config.model import SECTIONS, SETTINGS, Name, Setting
+from entrepot.config.model import SECTIONS, SETTINGS, Name
 from entrepot.config.origins import FILE_VARIABLE, variable
+from entrepot.config.setting import Setting
 
 _INTRODUCTION: Final = f"""\
 # Configuration

@@ -154,3 +154,13 @@ class CanWithdraw(Protocol):
         Nothing happens if it brought none, or if a later commit or put has used the content.
         """
         ...
+
+
+@runtime_checkable
+class CanStamp(Protocol):
+    """A store that can tell whether a file was changed behind its back."""
+
+    async def stamp(self, digest: Digest) -> str:
+        """Return a text that changes whenever the content's file is written to or replaced by
+        anybody. Raise BlobUnknown."""
+        ...

@@ -43,12 +43,23 @@ class Stream:
 
 
 class Spool(Protocol):
-    """Content that is still arriving, readable while it grows."""
+    """A file that is still being written, readable as far as it has come."""
 
-    def read(self, offset: int, length: int) -> AsyncIterator[bytes]:
-        """Yield `length` bytes from `offset`, waiting for the writer where needed.
+    @property
+    def size(self) -> int:
+        """How many bytes it will have in the end."""
+        ...
 
-        Raise Unavailable if the writer fails before they have arrived.
+    def open(self) -> int:
+        """Return a new descriptor of the file, which the caller closes. It stays readable
+        whatever becomes of the file's name."""
+        ...
+
+    async def available(self, beyond: int) -> int:
+        """Return how many bytes from the file's start may be read, once more than `beyond`.
+
+        The last bytes are held back until the whole content has been verified. Raise
+        Unavailable if the content cannot be had whole.
         """
         ...
 

@@ -1,0 +1,264 @@
+"""The cache index: what one cache holds, from where, who may read it through which name, and what
+goes first when room is needed.
+
+It lies beside the bytes it speaks of, in the cache's own directory, and belongs to the node: the
+registry's database may be elsewhere or away, and cached images are served all the same. Processes
+of one node share it. A `repository` here is `<upstream>/<name>`, e.g. `docker.io/library/alpine`.
+
+Bytes and index never disagree about sizes. Content is `filling` (its whole size is reserved) from
+before its first byte is written, `stored` once it is content, `evicting` before its file is
+removed; what a crash leaves `filling` or `evicting` is found by `unfinished`, never by a walk.
+
+Times are Unix seconds and always arguments. A driver proves itself against
+`entrepot.testing.CacheIndexSuite`. Everything may raise Unavailable.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from entrepot.oci.reference import Tag
+from entrepot.rules.eviction import Policy
+
+State = Literal["filling", "stored", "evicting"]
+
+
+@dataclass(frozen=True, slots=True)
+class CachedTag:
+    """What a tag pointed to when the upstream was last asked, at `checked_at`; `since` is when
+    it was first seen to point there. `media_type` and `size` are the manifest's."""
+
+    digest: Digest
+    media_type: str
+    size: int
+    checked_at: float
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class CachedContent:
+    """Content, stored or on its way. `stamp` is what the content store told of the file when it
+    was last known to be right; `verified_at` when that was."""
+
+    digest: Digest
+    size: int
+    state: State
+    upstream: str
+    stamp: str = ""
+    stored_at: float = 0.0
+    used_at: float = 0.0
+    verified_at: float = 0.0
+    uses: int = 0
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Bytes that an upstream's content, and all content, may take; None is no limit."""
+
+    upstream: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one upstream takes and how its cache was used, as counted since the cache was made.
+    `size` and `items` are of what is there now, also what is filling."""
+
+    size: int = 0
+    items: int = 0
+    hits: int = 0
+    misses: int = 0
+    stale: int = 0
+    coalesced: int = 0
+    evictions: int = 0
+    evicted_bytes: int = 0
+    fetched_bytes: int = 0
+    served_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEvent:
+    """Something an operator may want to know: `tag.moved`, `tag.diverged`, `content.corrupt`,
+    `content.repaired`, `upstream.lied`. `detail` is text for people."""
+
+    kind: str
+    repository: str
+    reference: str
+    detail: str
+    at: float
+
+
+class CachedNames(Protocol):
+    """Tags, manifests and blobs by repository: who may read what."""
+
+    async def tag(self, repository: str, tag: Tag) -> CachedTag | None:
+        """Return what a tag is known to point to."""
+        ...
+
+    async def set_tag(
+        self, repository: str, tag: Tag, manifest: Descriptor, *, at: float
+    ) -> Digest | None:
+        """Note what the upstream says a tag points to now; return what it was before. The
+        manifest's link is made with it."""
+        ...
+
+    async def manifest(self, repository: str, digest: Digest) -> Descriptor | None:
+        """Return what is known of a manifest of the repository."""
+        ...
+
+    async def blob(self, repository: str, digest: Digest) -> int | None:
+        """Return the size of a blob that the repository is known to hold."""
+        ...
+
+    async def link(
+        self,
+        repository: str,
+        *,
+        manifests: Sequence[Descriptor] = (),
+        blobs: Sequence[tuple[Digest, int]] = (),
+        at: float,
+    ) -> None:
+        """Note that the repository holds manifests and blobs (digest and size)."""
+        ...
+
+    async def absent(self, repository: str, reference: str) -> float | None:
+        """Return until when the upstream need not be asked again for what it had not."""
+        ...
+
+    async def set_absent(self, repository: str, reference: str, until: float) -> None:
+        """Note that the upstream has not this tag or digest. What appears (`set_tag`, `link`)
+        is not absent any more."""
+        ...
+
+
+class CacheCatalog(Protocol):
+    """Looking over the cache, and forgetting parts of it."""
+
+    async def repositories(self, *, after: str = "", limit: int) -> Sequence[str]:
+        """Return repositories with any name in the cache, in order."""
+        ...
+
+    async def tags(self, repository: str) -> Sequence[tuple[Tag, CachedTag]]:
+        """Return the tags known of a repository, in order."""
+        ...
+
+    async def links(self, repository: str) -> Sequence[Digest]:
+        """Return the digests of manifests and blobs that a repository is known to hold."""
+        ...
+
+    async def purge(self, repository: str, reference: Tag | Digest | None = None) -> int:
+        """Forget a tag, a digest with the tags that point to it, or all of a repository, also
+        what was absent; return how many names went. Content stays until it is evicted or
+        `unlinked` tells of it."""
+        ...
+
+    async def unlinked(self, limit: int) -> Sequence[Digest]:
+        """Return stored content that no repository links any more."""
+        ...
+
+    async def record(self, event: CacheEvent) -> None:
+        """Keep an event; the oldest beyond some thousands are dropped."""
+        ...
+
+    async def events(self, limit: int) -> Sequence[CacheEvent]:
+        """Return the newest events, newest first."""
+        ...
+
+
+class CachedContents(Protocol):
+    """Content by digest: its place, its state and its use."""
+
+    async def find(self, digest: Digest) -> CachedContent | None:
+        """Return what is known of content."""
+        ...
+
+    async def reserve(
+        self, digest: Digest, size: int, upstream: str, quota: Quota, *, at: float
+    ) -> int:
+        """Reserve room for content, which is `filling` from now on; return 0, or else how many
+        bytes must be evicted first, and nothing is reserved.
+
+        What is there already, in any state, needs no room and is left as it is, but what was
+        `evicting` or `filling` is `filling` for this upstream. Raise StoreFull if the content is
+        larger than the quota.
+        """
+        ...
+
+    async def stored(self, digest: Digest, stamp: str, policy: Policy, *, at: float) -> None:
+        """Say that content is whole and in place, and where it stands in its queue."""
+        ...
+
+    async def forget(self, digest: Digest) -> None:
+        """Give back the room of content that is not there (any more); unknown is no error."""
+        ...
+
+    async def choose(
+        self, policy: Policy, upstream: str | None, size: int, capacity: int, *, at: float
+    ) -> Sequence[CachedContent]:
+        """Choose content of at least `size` bytes, as far as there is any, of one upstream or of
+        all (None); it is `evicting` from now on and counted as an eviction. The caller removes
+        the bytes, then calls `forget`."""
+        ...
+
+    async def take(self, digest: Digest) -> bool:
+        """Mark one content `evicting`, without counting it as an eviction, to remove it by hand;
+        return whether it was stored."""
+        ...
+
+    async def unfinished(self) -> Sequence[CachedContent]:
+        """Return all content that is `filling` or `evicting`."""
+        ...
+
+
+class CacheUpkeep(Protocol):
+    """What is noted of content as it is used and checked."""
+
+    async def touch(self, uses: Mapping[Digest, tuple[int, float]], policy: Policy) -> None:
+        """Note uses: how many, and when last."""
+        ...
+
+    async def verified(self, digest: Digest, stamp: str, *, at: float) -> None:
+        """Note that stored content is right."""
+        ...
+
+    async def oldest_verified(self, limit: int, before: float) -> Sequence[CachedContent]:
+        """Return stored content last verified before a time, the longest ago first."""
+        ...
+
+    async def pin(self, digests: Sequence[Digest], pinned: bool) -> int:
+        """Pin or unpin content, also what is not there yet; return how many changed."""
+        ...
+
+    async def count(self, upstream: str, changes: Usage) -> None:
+        """Add to an upstream's counters (all but size and items)."""
+        ...
+
+    async def usage(self) -> Mapping[str, Usage]:
+        """Return the usage of every upstream that has any."""
+        ...
+
+    async def contents(
+        self, upstream: str | None = None, *, after: Digest | None = None, limit: int
+    ) -> Sequence[CachedContent]:
+        """Return content, in the order of digests."""
+        ...
+
+
+class CacheIndex(Protocol):
+    """The ports of one cache's index."""
+
+    @property
+    def names(self) -> CachedNames: ...
+    @property
+    def catalog(self) -> CacheCatalog: ...
+    @property
+    def contents(self) -> CachedContents: ...
+    @property
+    def upkeep(self) -> CacheUpkeep: ...
+
+    async def close(self) -> None:
+        """Write what is pending and give back the files."""
+        ...
