@@ -22,6 +22,7 @@ PURE_MODULES = frozenset(
         "collections.abc",
         "dataclasses",
         "datetime",
+        "difflib",
         "email.utils",
         "enum",
         "fnmatch",

@@ -103,6 +103,13 @@ class Reference:
         return f"{host}{self.repository}{tag}{digest}"
 
 
+def is_host(text: str) -> bool:
+    """Say whether a text is a host or `host:port`, of the same grammar as in references."""
+    if len(text) > MAX_NAME_LENGTH or _HOST.fullmatch(text) is None:
+        return False
+    return _has_possible_port(text)
+
+
 def _has_possible_port(host: str) -> bool:
     _, colon, port = host.rpartition("]")[2].partition(":")
     return not colon or int(port) <= _MAX_PORT
