@@ -17,20 +17,18 @@ fall and files never multiply. Nothing here reads the environment.
 """
 
 import asyncio
-import os
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from prometheus_client.utils import INF, floatToGoString
 
 from entrepot import __version__
+from entrepot.web.metric_files import Counter, Histogram, open_values, series_key, value_path
+from entrepot.web.mirror_metrics import GAUGES, MirrorMetrics
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 """Media type of what `Metrics.render` returns."""
@@ -49,9 +47,6 @@ DURATION_BUCKETS: Final = (
 )  # fmt: skip
 SIZE_BUCKETS: Final = tuple(1024.0 * 2**power for power in range(22))
 
-_FILE_BYTES: Final = 512 * 1024
-"""More than all combinations of handlers, methods and usual codes take in one file."""
-
 _METHODS: Final = {
     name: name.lower() for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 }
@@ -69,7 +64,8 @@ def prepare(directory: Path) -> None:
 
 def retire(directory: Path, slot: int) -> None:
     """Forget what a worker that died had in flight. The parent calls this when it notices."""
-    _path(directory, "gauge_livesum", slot).unlink(missing_ok=True)
+    for kind in ("gauge_livesum", *GAUGES):
+        value_path(directory, kind, slot).unlink(missing_ok=True)
 
 
 class Metrics:
@@ -83,12 +79,12 @@ class Metrics:
     def __init__(self, directory: Path, slot: int) -> None:
         self._directory = directory
         self._all = _AllWorkers(directory)
-        self._counters = _open(_path(directory, "counter", slot))
-        self._histograms = _open(_path(directory, "histogram", slot))
-        self._gauges = _open(_path(directory, "gauge_livesum", slot))
+        self._counters = open_values(value_path(directory, "counter", slot))
+        self._histograms = open_values(value_path(directory, "histogram", slot))
+        self._gauges = open_values(value_path(directory, "gauge_livesum", slot))
         self._in_flight = dict.fromkeys(HANDLERS, 0)
         self._in_flight_keys = {
-            handler: _key(
+            handler: series_key(
                 "registry_http_in_flight_requests",
                 {"handler": handler},
                 "HTTP requests being served now.",
@@ -96,8 +92,9 @@ class Metrics:
             for handler in HANDLERS
         }
         self._series: dict[tuple[str, str, int], _Series] = {}
-        self._totals: list[_Counter | _Histogram] = []
-        self._shared: dict[str, _Histogram] = {}
+        self._totals: list[Counter | Histogram] = []
+        self._shared: dict[str, Histogram] = {}
+        self.mirror = MirrorMetrics(directory, slot)
         self.flush()
 
     def begin(self, handler: str) -> None:
@@ -125,6 +122,7 @@ class Metrics:
         """Move what was counted to the files that every worker reads."""
         for total in self._totals:
             total.flush()
+        self.mirror.flush()
         for handler, count in self._in_flight.items():
             self._gauges.write_value(self._in_flight_keys[handler], float(count), 0.0)
 
@@ -149,12 +147,13 @@ class Metrics:
         self.flush()
         for file in (self._counters, self._histograms, self._gauges):
             file.close()
+        self.mirror.close()
 
     def _add(self, handler: str, method: str, code: int) -> "_Series":
         """Make the series of a combination seen for the first time."""
-        requests = _Counter(
+        requests = Counter(
             self._counters,
-            _key(
+            series_key(
                 "registry_http_requests",
                 {"code": str(code), "handler": handler, "method": method},
                 "HTTP requests served.",
@@ -186,73 +185,16 @@ class Metrics:
 
     def _histogram(
         self, name: str, labels: Mapping[str, str], meaning: str, bounds: Sequence[float]
-    ) -> "_Histogram":
-        identity = _key(name, labels, meaning)
+    ) -> "Histogram":
+        identity = series_key(name, labels, meaning)
         if identity not in self._shared:
-            histogram = _Histogram(self._histograms, name, labels, meaning, bounds)
+            histogram = Histogram(self._histograms, name, labels, meaning, bounds)
             self._shared[identity] = histogram
             self._totals.append(histogram)
         return self._shared[identity]
 
 
-class _Counter:
-    """A count on its way to a file."""
-
-    __slots__ = ("_file", "_key", "pending")
-
-    def __init__(self, file: MmapedDict, key: str) -> None:
-        self._file = file
-        self._key = key
-        self.pending = 0
-
-    def flush(self) -> None:
-        if self.pending:
-            _increase(self._file, self._key, self.pending)
-            self.pending = 0
-
-
-class _Histogram:
-    """Observations on their way to a file, which keeps buckets apart, not cumulated."""
-
-    __slots__ = ("_bounds", "_counts", "_file", "_keys", "_sum", "_sum_key")
-
-    def __init__(
-        self,
-        file: MmapedDict,
-        name: str,
-        labels: Mapping[str, str],
-        meaning: str,
-        bounds: Sequence[float],
-    ) -> None:
-        self._file = file
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-        self._sum_key = _key(name, labels, meaning, suffix="_sum")
-        self._keys = [
-            _key(name, {**labels, "le": floatToGoString(bound)}, meaning, suffix="_bucket")
-            for bound in (*bounds, INF)
-        ]
-        # Every bucket is there from the start: Prometheus wants whole histograms.
-        for key in (self._sum_key, *self._keys):
-            file.read_value(key)
-
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def flush(self) -> None:
-        if not any(self._counts):
-            return
-        for bucket, count in enumerate(self._counts):
-            if count:
-                _increase(self._file, self._keys[bucket], count)
-                self._counts[bucket] = 0
-        _increase(self._file, self._sum_key, self._sum)
-        self._sum = 0.0
-
-
-_Series = tuple[_Counter, _Histogram, _Histogram, _Histogram]
+_Series = tuple[Counter, Histogram, Histogram, Histogram]
 
 
 class _AllWorkers(Collector):
@@ -267,25 +209,3 @@ class _AllWorkers(Collector):
         )
         build.add_metric([__version__], 1.0)
         return [build, *self._merged.collect()]
-
-
-def _path(directory: Path, kind: str, slot: int) -> Path:
-    return directory / f"{kind}_{slot}.db"
-
-
-def _open(path: Path) -> MmapedDict:
-    """Open a file of values with its space taken beforehand.
-
-    Writing to a mapped page that finds no room on a full disk would kill the process.
-    """
-    with path.open("ab") as file:
-        os.posix_fallocate(file.fileno(), 0, _FILE_BYTES)
-    return MmapedDict(str(path))
-
-
-def _key(name: str, labels: Mapping[str, str], meaning: str, *, suffix: str = "") -> str:
-    return mmap_key(name, name + suffix, list(labels), list(labels.values()), meaning)
-
-
-def _increase(file: MmapedDict, key: str, amount: float) -> None:
-    file.write_value(key, file.read_value(key)[0] + amount, 0.0)

@@ -169,14 +169,23 @@ def test_a_killed_worker_leaves_its_counts_and_nothing_in_flight(
     assert samples["registry_http_requests_total{code=200,handler=blob,method=get}"] == 1
 
 
+KINDS = (
+    "counter",
+    "counter_mirror",
+    "histogram",
+    "histogram_mirror",
+    "gauge_livesum",
+    "gauge_livemax",
+    "gauge_livemin",
+)
+
+
 def test_a_worker_that_comes_back_goes_on_in_its_slot(directory: Path, worker: Metrics) -> None:
     for _ in range(3):
         with start(directory, 1, "whole", "running") as other:
             other.kill()
     files = {file.name for file in directory.iterdir()}
-    assert files == {
-        f"{kind}_{slot}.db" for kind in ("counter", "histogram", "gauge_livesum") for slot in (0, 1)
-    }
+    assert files == {f"{kind}_{slot}.db" for kind in KINDS for slot in (0, 1)}
     samples = scrape(worker)
     assert samples["registry_http_requests_total{code=200,handler=blob,method=get}"] == 3
     assert samples["registry_http_request_duration_seconds_count{handler=blob,method=get}"] == 3

@@ -60,6 +60,8 @@ def render(error: errors.RegistryError, headers: list[Header] | None = None) -> 
         response.headers.append(("Content-Range", render_unsatisfied_range(error.size)))
     elif isinstance(error, errors.UploadBusy | errors.Unavailable):
         response.headers.append(("Retry-After", "1"))
+    elif isinstance(error, errors.Unauthorized) and error.challenge:
+        response.headers.append(("WWW-Authenticate", error.challenge))
     return response
 
 

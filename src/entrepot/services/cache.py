@@ -1,0 +1,215 @@
+"""The cache: one directory's content, its index and its spools, and the order in which they change.
+
+    reserve    room is made and promised before a byte arrives (`filling`)
+    stored     the bytes are verified and in place
+    find       only content that is whole and unchanged since is ever found
+    drop       the index says `evicting`, the bytes go, the index forgets
+
+Every step may be the last before a crash; `services/cache_upkeep` puts right what it leaves.
+"""
+
+import asyncio
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from entrepot.oci.digest import Digest, Hasher
+from entrepot.oci.errors import BlobUnknown, RegistryError, StoreFull, Unavailable
+from entrepot.ports.cache_index import (
+    CachedContent,
+    CacheEvent,
+    CacheIndex,
+    Quota,
+)
+from entrepot.ports.clock import Clock
+from entrepot.ports.content_store import CanStamp, ContentStore
+from entrepot.ports.delivery import Delivery, File, Inline
+from entrepot.ports.mirror_books import MirrorBooks
+from entrepot.ports.spools import Spools
+from entrepot.rules.eviction import Policy
+from entrepot.services.cache_use import CacheUse
+
+_BLOCK: Final = 1 << 20
+_ATTEMPTS: Final = 20
+"""How often room is made for one content before giving up: others take it at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Who pays for content: an upstream, which may take `limit` bytes (None: no limit)."""
+
+    upstream: str
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """One cache. `limit` is the bytes all of it may take, None for no limit."""
+
+    content: ContentStore
+    spools: Spools
+    index: CacheIndex
+    use: CacheUse
+    policy: Policy
+    limit: int | None
+    books: MirrorBooks
+    clock: Clock
+
+    async def find(self, digest: Digest) -> CachedContent | None:
+        """Return content that is stored and right; None if it has to be fetched.
+
+        A file that was changed behind the cache's back is compared with its digest first, and
+        dropped if it is wrong.
+        """
+        known = await self.index.contents.find(digest)
+        if known is None or known.state != "stored":
+            return None
+        stamp = await self.stamp(digest)
+        if stamp == known.stamp:
+            return known
+        if not stamp:  # the file is gone
+            await self._lost(known, "its file is gone")
+            return None
+        async with self.spools.turn(f"verify {digest}"):
+            return known if await self.verify(known) else None
+
+    async def open(self, digest: Digest, offset: int, length: int) -> Delivery:
+        """Return `length` bytes of content that was found. Raise BlobUnknown if it has just gone."""
+        return await self.content.open(digest, offset, length)
+
+    async def read(self, found: CachedContent) -> bytes | None:
+        """Return small content whole, None if it is not what its digest says."""
+        try:
+            content = await self.content.read(found.digest, found.size)
+        except BlobUnknown:
+            return None
+        if Digest.of(content, found.digest.algorithm) == found.digest:
+            return content
+        await self._lost(found, "it has been changed")
+        return None
+
+    async def stamp(self, digest: Digest) -> str:
+        """Return what tells whether the file was changed; empty if there is none."""
+        if not isinstance(self.content, CanStamp):
+            return "-"
+        try:
+            return await self.content.stamp(digest)
+        except BlobUnknown:
+            return ""
+
+    async def reserve(self, digest: Digest, size: int, charge: Charge) -> None:
+        """Make room for content and promise it. Raise StoreFull if there cannot be any."""
+        quota = Quota(charge.limit, self.limit)
+        for _ in range(_ATTEMPTS):
+            now = self.clock.now()
+            lacking = await self.index.contents.reserve(
+                digest, size, charge.upstream, quota, at=now
+            )
+            if not lacking or not await self._make_room(lacking, size, charge):
+                break
+        if lacking:
+            raise StoreFull(
+                f"the cache has no room for {size} bytes of {charge.upstream}: everything in it "
+                "is pinned or in the making; raise cache.max_size, or unpin something",
+                detail={"digest": str(digest), "size": size},
+            )
+
+    async def stored(self, digest: Digest) -> None:
+        """Say that reserved content is in place."""
+        stamp = await self.stamp(digest)
+        await self.index.contents.stored(digest, stamp, self.policy, at=self.clock.now())
+
+    async def put(self, digest: Digest, content: bytes, charge: Charge) -> None:
+        """Store small content whole."""
+        await self.reserve(digest, len(content), charge)
+        try:
+            await self.content.put(digest, content)
+        except BaseException:
+            await self.index.contents.forget(digest)
+            raise
+        await self.stored(digest)
+
+    async def drop(self, digest: Digest) -> bool:
+        """Remove stored content; return whether it was there."""
+        if not await self.index.contents.take(digest):
+            return False
+        await self.remove(digest)
+        return True
+
+    async def remove(self, digest: Digest) -> None:
+        """Remove the bytes of content that is `evicting`, and forget it."""
+        try:
+            await self.content.delete(digest)
+        except BlobUnknown:
+            pass
+        await self.index.contents.forget(digest)
+
+    async def verify(self, known: CachedContent) -> bool:
+        """Compare content with its digest; drop it if it is wrong. Return whether it is right."""
+        stamp = await self.stamp(known.digest)
+        try:
+            delivery = await self.content.open(known.digest)
+            right = await asyncio.to_thread(_is_right, delivery, known.digest)
+        except (BlobUnknown, OSError):
+            right = False
+        if right:
+            await self.index.upkeep.verified(known.digest, stamp, at=self.clock.now())
+        else:
+            await self._lost(known, "its bytes are not what its digest says")
+        return right
+
+    async def note(self, kind: str, repository: str, reference: str, detail: str) -> None:
+        """Keep an event for the operator, and tell the books."""
+        upstream = repository.partition("/")[0]
+        self.books.noted(kind, upstream, f"{repository}: {reference}: {detail}")
+        event = CacheEvent(kind, repository, reference, detail, self.clock.now())
+        await self.index.catalog.record(event)
+
+    async def _lost(self, known: CachedContent, why: str) -> None:
+        await self.drop(known.digest)
+        await self.note(
+            "content.corrupt", known.upstream, str(known.digest), f"dropped from the cache: {why}"
+        )
+
+    async def _make_room(self, lacking: int, size: int, charge: Charge) -> bool:
+        """Evict at least `lacking` bytes; return whether anything went.
+
+        The upstream's own content goes first where its own limit is reached.
+        """
+        usage = (await self.index.upkeep.usage()).get(charge.upstream)
+        over = charge.limit is not None and usage is not None and usage.size + size > charge.limit
+        capacity = charge.limit if over else self.limit
+        victims = await self.index.contents.choose(
+            self.policy,
+            charge.upstream if over else None,
+            lacking,
+            capacity or 0,
+            at=self.clock.now(),
+        )
+        for victim in victims:
+            await self.remove(victim.digest)
+            self.books.evicted(victim.upstream, victim.size)
+        return bool(victims)
+
+
+def _is_right(delivery: Delivery, digest: Digest) -> bool:
+    """Hash a delivery's bytes from the disk. It blocks."""
+    hasher = Hasher(digest.algorithm)
+    if isinstance(delivery, Inline):
+        hasher.update(delivery.content)
+        return hasher.digest() == digest
+    if not isinstance(delivery, File):
+        raise Unavailable("only files can be compared with their digest")
+    file = os.open(delivery.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        buffer = memoryview(bytearray(_BLOCK))
+        while count := os.readv(file, [buffer]):
+            hasher.update(buffer[:count])
+    finally:
+        os.close(file)
+    return hasher.digest() == digest
+
+
+def may_be_full(error: RegistryError) -> bool:
+    """Say whether an error means that the cache, not the upstream, is the trouble."""
+    return isinstance(error, StoreFull)

@@ -1,0 +1,99 @@
+"""The place of one upstream in the mirror: the upstream itself, the cache that keeps what comes
+from it, and the operator's rules for it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from entrepot.oci.errors import BlobUnknown, ManifestUnknown
+from entrepot.ports.delivery import Delivery, Stream
+from entrepot.rules.sources import Mirrored
+from entrepot.services.cache import Cache, Charge
+from entrepot.services.upstreams import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorRules:
+    """What the operator has decided about an upstream. Times are seconds.
+
+    `limit` is the bytes it may take in the cache (None: no limit); `floor` the requests left in
+    its budget below which cached tags are not confirmed; `follow_redirects` off hands the
+    upstream's redirects of blobs to clients.
+    """
+
+    freshness: Literal["always", "ttl", "never", "off"] = "always"
+    tag_ttl: float = 300.0
+    deadline: float = 2.0
+    negative_ttl: float = 10.0
+    conflict: Literal["order", "newest", "pin"] = "order"
+    floor: int = 10
+    limit: int | None = None
+    prefetch: bool = False
+    follow_redirects: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorPlace:
+    """One upstream, its cache and its rules."""
+
+    upstream: Upstream
+    cache: Cache
+    rules: MirrorRules
+
+    @property
+    def charge(self) -> Charge:
+        """Who pays for what comes from here."""
+        return Charge(self.upstream.name, self.rules.limit)
+
+    async def refuse_absent(self, source: Mirrored, reference: str, *, blob: bool = False) -> None:
+        """Raise ManifestUnknown or BlobUnknown if the upstream has just said that it has not
+        this."""
+        until = await self.cache.index.names.absent(source.repository, reference)
+        if until is None or until <= self.cache.clock.now():
+            return
+        message = (
+            f"{source.repository} has no {reference}: {self.upstream.name} has just said so, and "
+            "is asked again in a moment"
+        )
+        raise BlobUnknown(message) if blob else ManifestUnknown(message)
+
+    async def note_absent(self, source: Mirrored, reference: str) -> None:
+        """Remember for a short while that the upstream has not this."""
+        until = self.cache.clock.now() + self.rules.negative_ttl
+        await self.cache.index.names.set_absent(source.repository, reference, until)
+
+
+Open = Callable[[int, int], Awaitable[Delivery]]
+"""Opens `length` bytes from `offset` of what is served: `await open(offset, length)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class MirroredManifest:
+    """A manifest for a client. `age` is how many seconds ago the upstream last confirmed the tag,
+    None if it was just asked or need not be; `warning` says why what may be stale is served."""
+
+    descriptor: Descriptor
+    open: Open
+    age: int | None = None
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MirroredBlob:
+    """A blob for a client, of `size` bytes; None where the client is sent elsewhere for it."""
+
+    digest: Digest
+    size: int | None
+    open: Open
+
+
+async def nothing(offset: int, length: int) -> Delivery:
+    """Stand for `length` bytes that are not here, in the answer to a HEAD."""
+    return Stream(_none(), length)
+
+
+async def _none() -> AsyncIterator[bytes]:
+    return
+    yield b""

@@ -1,0 +1,324 @@
+"""Manifests of upstreams: by digest for good, by tag as fresh as the rules want them, and stale
+rather than not at all.
+
+    tag known, fresh enough      served, the upstream is not asked
+    tag known                    confirmed by HEAD within the deadline, else served as stale
+    tag unknown                  fetched, and kept with what it refers to
+    digest known and stored      served
+    digest stored elsewhere      served once the upstream has said that it holds it here, too
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from entrepot.oci.errors import (
+    ManifestInvalid,
+    ManifestUnknown,
+    NameUnknown,
+    RegistryError,
+    StoreFull,
+    Unavailable,
+)
+from entrepot.oci.manifest import Index, Manifest, parse_manifest
+from entrepot.oci.reference import Tag
+from entrepot.ports.cache_index import CachedTag
+from entrepot.ports.delivery import Delivery, Inline
+from entrepot.rules import freshness
+from entrepot.rules.sources import Mirrored
+from entrepot.services.flights import Flights
+from entrepot.services.mirror_place import MirroredManifest, MirrorPlace, Open, nothing
+from entrepot.services.mirrored_blobs import MirroredBlobs
+
+_SHOWN: Final = 180
+"""Characters of an error that go into a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a question to the upstream has brought; `content` is None where it was only named, or
+    is stored."""
+
+    descriptor: Descriptor
+    content: bytes | None = None
+
+
+class MirroredManifests:
+    """The manifests of every upstream. `blobs` prefetches what a manifest refers to."""
+
+    def __init__(self, blobs: MirroredBlobs) -> None:
+        self._blobs = blobs
+        self._flights: Flights[Fetched] = Flights()
+
+    async def get(
+        self, place: MirrorPlace, source: Mirrored, reference: Tag | Digest, *, head: bool = False
+    ) -> MirroredManifest:
+        """Return a manifest, from the cache where the rules allow it.
+
+        With `head` nothing is downloaded that is not here, and what the upstream says of it is
+        returned. Raise ManifestUnknown, NameUnknown, or why the upstream cannot be asked.
+        """
+        if place.rules.freshness == "off":
+            return await self._passed_on(place, source, reference, head=head)
+        if isinstance(reference, Digest):
+            return await self._by_digest(place, source, reference, head=head)
+        return await self._by_tag(place, source, reference, head=head)
+
+    async def close(self) -> None:
+        """Cancel what is asked for nobody."""
+        await self._flights.close()
+
+    async def _by_tag(
+        self, place: MirrorPlace, source: Mirrored, tag: Tag, *, head: bool
+    ) -> MirroredManifest:
+        cache, rules = place.cache, place.rules
+        cached = await cache.index.names.tag(source.repository, tag)
+        here = cached is not None and await cache.find(cached.digest) is not None
+        now = cache.clock.now()
+        if cached is not None and (here or head):
+            limit = place.upstream.rate_limit
+            decision = freshness.decide(
+                rules.freshness,
+                now - cached.checked_at,
+                rules.tag_ttl,
+                remaining=limit.remaining if limit else None,
+                floor=rules.floor,
+            )
+            if decision == "serve":
+                return self._hit(place, cached, here=here)
+        await place.refuse_absent(source, tag)
+        task, joined = self._flights.join(
+            (source.repository, tag, head),
+            lambda: self._ask_tag(place, source, tag, now, head=head),
+        )
+        # What is here is served in time; the question goes on and is answered for the next one.
+        await asyncio.wait({task}, timeout=rules.deadline if here else None)
+        if not task.done() or task.cancelled():
+            late = Unavailable(f"{place.upstream.name} did not answer in {rules.deadline:g} s")
+            return self._stale(place, cached, late)
+        error = task.exception()
+        if error is not None:
+            if here and isinstance(error, RegistryError) and freshness.may_serve_stale(error):
+                return self._stale(place, cached, error)
+            raise error
+        return await self._deliver(place, source, task.result(), head=head, joined=joined)
+
+    async def _ask_tag(
+        self, place: MirrorPlace, source: Mirrored, tag: Tag, asked_at: float, *, head: bool
+    ) -> Fetched:
+        """Ask the upstream what a tag points to now, once over all processes."""
+        names = place.cache.index.names
+        async with place.cache.spools.turn(f"tag {source.repository}:{tag}"):
+            cached = await names.tag(source.repository, tag)
+            if cached is not None and cached.checked_at >= asked_at:
+                return Fetched(_descriptor(cached))
+            content = None
+            try:
+                if cached is None and not head:
+                    latest, content = await place.upstream.manifest(source.name, tag)
+                else:
+                    latest = await self._latest(place, source, tag, cached)
+            except (ManifestUnknown, NameUnknown):
+                await place.note_absent(source, tag)
+                raise
+            kept = content is not None and await self._keep(place, source, latest, content)
+            await self._set_tag(place, source, tag, latest)
+            return Fetched(latest, None if kept else content)
+
+    async def _latest(
+        self, place: MirrorPlace, source: Mirrored, tag: Tag, cached: CachedTag | None
+    ) -> Descriptor:
+        """Return what a tag points to, by the rule for endpoints that disagree."""
+        if place.rules.conflict == "order":
+            return await place.upstream.head(source.name, tag)
+        answers = await place.upstream.heads(source.name, tag)
+        found = [answer for _, answer in answers if isinstance(answer, Descriptor)]
+        if not found:
+            raise next(answer for _, answer in answers if isinstance(answer, RegistryError))
+        digests = [descriptor.digest for descriptor in found]
+        before = cached.digest if cached is not None else None
+        chosen, diverged = freshness.conflict(place.rules.conflict, before, digests)
+        if diverged:
+            said = ", ".join(
+                f"{url} says {answer.digest}"
+                for url, answer in answers
+                if isinstance(answer, Descriptor)
+            )
+            await place.cache.note(
+                "tag.diverged", source.repository, tag, f"{said}; {chosen} is served"
+            )
+        if cached is not None and chosen == cached.digest:
+            return _descriptor(cached)
+        return next(descriptor for descriptor in found if descriptor.digest == chosen)
+
+    async def _set_tag(
+        self, place: MirrorPlace, source: Mirrored, tag: Tag, latest: Descriptor
+    ) -> None:
+        cache = place.cache
+        now = cache.clock.now()
+        before = await cache.index.names.set_tag(source.repository, tag, latest, at=now)
+        if before is not None and before != latest.digest:
+            await cache.note(
+                "tag.moved", source.repository, tag, f"from {before} to {latest.digest}"
+            )
+
+    async def _by_digest(
+        self, place: MirrorPlace, source: Mirrored, digest: Digest, *, head: bool
+    ) -> MirroredManifest:
+        known = await place.cache.index.names.manifest(source.repository, digest)
+        if known is not None and await place.cache.find(digest) is not None:
+            self._count_hit(place, known)
+            return MirroredManifest(known, _stored(place, digest))
+        await place.refuse_absent(source, str(digest))
+        task, joined = self._flights.join(
+            (source.repository, digest, head),
+            lambda: self._ask_digest(place, source, digest, head=head),
+        )
+        fetched = await asyncio.shield(task)
+        return await self._deliver(place, source, fetched, head=head, joined=joined)
+
+    async def _ask_digest(
+        self, place: MirrorPlace, source: Mirrored, digest: Digest, *, head: bool
+    ) -> Fetched:
+        names = place.cache.index.names
+        async with place.cache.spools.turn(f"manifest {source.repository}@{digest}"):
+            known = await names.manifest(source.repository, digest)
+            here = await place.cache.find(digest) is not None
+            if known is not None and here:  # another process has brought it
+                return Fetched(known)
+            try:
+                if head or here:
+                    latest, content = await place.upstream.head(source.name, digest), None
+                else:
+                    latest, content = await place.upstream.manifest(source.name, digest)
+            except (ManifestUnknown, NameUnknown):
+                await place.note_absent(source, str(digest))
+                raise
+            if content is None:
+                await names.link(source.repository, manifests=[latest], at=place.cache.clock.now())
+                return Fetched(latest)
+            kept = await self._keep(place, source, latest, content)
+            return Fetched(latest, None if kept else content)
+
+    async def _deliver(
+        self,
+        place: MirrorPlace,
+        source: Mirrored,
+        fetched: Fetched,
+        *,
+        head: bool,
+        joined: bool,
+    ) -> MirroredManifest:
+        """Return what a question has brought, with the bytes if they are wanted."""
+        latest = fetched.descriptor
+        outcome = "coalesced" if joined else "miss"
+        if fetched.content is not None:
+            place.cache.use.answered(place.upstream.name, "manifest", outcome)
+            return MirroredManifest(latest, _inline(fetched.content))
+        if await place.cache.find(latest.digest) is not None:
+            place.cache.use.answered(place.upstream.name, "manifest", outcome)
+            size = 0 if head else latest.size
+            place.cache.use.used(latest.digest, place.upstream.name, "manifest", size)
+            return MirroredManifest(latest, _stored(place, latest.digest))
+        if head:
+            place.cache.use.answered(place.upstream.name, "manifest", outcome)
+            return MirroredManifest(latest, nothing)
+        return await self._by_digest(place, source, latest.digest, head=False)
+
+    async def _keep(
+        self, place: MirrorPlace, source: Mirrored, latest: Descriptor, content: bytes
+    ) -> bool:
+        """Store a manifest, note what it refers to, and prefetch that; return whether there was
+        room."""
+        cache = place.cache
+        cache.use.fetched(place.upstream.name, "manifest", len(content))
+        try:
+            await cache.put(latest.digest, content, place.charge)
+            kept = True
+        except StoreFull:
+            kept = False
+        await self._link(place, source, latest, content)
+        return kept
+
+    async def _link(
+        self, place: MirrorPlace, source: Mirrored, latest: Descriptor, content: bytes
+    ) -> None:
+        """Note what a manifest refers to; one that is not understood is passed on all the same."""
+        try:
+            parsed = parse_manifest(content, latest.media_type)
+        except ManifestInvalid:
+            parsed = None
+        now = place.cache.clock.now()
+        names = place.cache.index.names
+        await names.link(source.repository, manifests=[latest], at=now)
+        # What a manifest refers to may be anybody's: it is readable here only once the upstream
+        # has shown it through this very repository.
+        await names.expect(source.repository, _referred(parsed), at=now)
+        if place.rules.prefetch and isinstance(parsed, Manifest):
+            self._blobs.prefetch(place, source, parsed)
+
+    async def _passed_on(
+        self, place: MirrorPlace, source: Mirrored, reference: Tag | Digest, *, head: bool
+    ) -> MirroredManifest:
+        """Ask the upstream and keep nothing but which blobs the repository holds."""
+        place.cache.use.answered(place.upstream.name, "manifest", "miss")
+        if head:
+            return MirroredManifest(await place.upstream.head(source.name, reference), nothing)
+        latest, content = await place.upstream.manifest(source.name, reference)
+        place.cache.use.fetched(place.upstream.name, "manifest", len(content))
+        await self._link(place, source, latest, content)
+        return MirroredManifest(latest, _inline(content))
+
+    def _hit(self, place: MirrorPlace, cached: CachedTag, *, here: bool) -> MirroredManifest:
+        descriptor = _descriptor(cached)
+        self._count_hit(place, descriptor)
+        age = freshness.age_header(cached.checked_at, place.cache.clock.now())
+        opener = _stored(place, cached.digest) if here else nothing
+        return MirroredManifest(descriptor, opener, age)
+
+    def _count_hit(self, place: MirrorPlace, descriptor: Descriptor) -> None:
+        use, upstream = place.cache.use, place.upstream.name
+        use.answered(upstream, "manifest", "hit")
+        use.used(descriptor.digest, upstream, "manifest", descriptor.size)
+
+    def _stale(
+        self, place: MirrorPlace, cached: CachedTag | None, error: RegistryError
+    ) -> MirroredManifest:
+        assert cached is not None, "only what is here is served stale"
+        use, upstream = place.cache.use, place.upstream.name
+        use.answered(upstream, "manifest", "stale")
+        use.used(cached.digest, upstream, "manifest", cached.size)
+        why = error.message.encode("ascii", "replace").decode().replace("\n", " ")[:_SHOWN]
+        return MirroredManifest(
+            _descriptor(cached),
+            _stored(place, cached.digest),
+            freshness.age_header(cached.checked_at, place.cache.clock.now()),
+            f"this tag may have moved: {why}",
+        )
+
+
+def _descriptor(cached: CachedTag) -> Descriptor:
+    return Descriptor(cached.media_type, cached.digest, cached.size)
+
+
+def _referred(parsed: Manifest | Index | None) -> Sequence[Descriptor]:
+    if parsed is None:
+        return ()
+    return (parsed.config, *parsed.layers) if isinstance(parsed, Manifest) else parsed.manifests
+
+
+def _stored(place: MirrorPlace, digest: Digest) -> Open:
+    async def opened(offset: int, length: int) -> Delivery:
+        return await place.cache.open(digest, offset, length)
+
+    return opened
+
+
+def _inline(content: bytes) -> Open:
+    async def opened(offset: int, length: int) -> Delivery:
+        return Inline(content[offset : offset + length])
+
+    return opened

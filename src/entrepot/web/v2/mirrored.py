@@ -1,0 +1,107 @@
+"""Names of other registries, served through the cache: the reading half of the API.
+
+Answers say how old a tag is (`Age`), why it may be stale (`Warning: 299`), and, where the client
+asked with `ns`, for which registry this answer stands (`OCI-Namespace`).
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from entrepot.oci.errors import RegistryError, Unsupported
+from entrepot.ports.delivery import Inline
+from entrepot.ports.upstream_endpoint import ListPage
+from entrepot.protocol import routes
+from entrepot.protocol.warnings import render_warning
+from entrepot.rules.sources import Mirrored
+from entrepot.services.mirror import Mirror
+from entrepot.web.content import deliver, respond
+from entrepot.web.message import Header, Request, Response
+from entrepot.web.v2.blobs import OCTET_STREAM
+
+Handler = Callable[[Mirror, Request, Mirrored, Any], Awaitable[Response]]
+
+_JSON: Final = "application/json"
+
+
+async def answer(
+    mirror: Mirror, request: Request, source: Mirrored, route: routes.Route
+) -> Response:
+    """Answer a request for a mirrored name. Raise Unsupported for what changes anything."""
+    handler = _HANDLERS.get(type(route))
+    if handler is None or request.method not in ("GET", "HEAD"):
+        raise Unsupported(
+            f"{source.repository} is a mirror, which can only be pulled from; push to "
+            f"{source.upstream} itself, or to a name that is hosted here"
+        )
+    return await handler(mirror, request, source, route)
+
+
+async def get_manifest(
+    mirror: Mirror, request: Request, source: Mirrored, route: routes.Manifest
+) -> Response:
+    """Answer GET and HEAD of a manifest with the bytes as they came."""
+    found = await mirror.manifest(source, route.reference, head=request.method == "HEAD")
+    manifest = found.descriptor
+    response = await respond(
+        request, manifest.digest, manifest.media_type, manifest.size, found.open
+    )
+    if found.age is not None:
+        response.headers.append(("Age", str(found.age)))
+    if found.warning:
+        response.headers.append(("Warning", render_warning(found.warning)))
+    return response
+
+
+async def get_blob(
+    mirror: Mirror, request: Request, source: Mirrored, route: routes.Blob
+) -> Response:
+    """Answer GET and HEAD of a blob, in whole or in part."""
+    blob = await mirror.blob(source, route.digest, head=request.method == "HEAD")
+    if blob.size is None:
+        return deliver(307, [], await blob.open(0, 0))
+    return await respond(request, blob.digest, OCTET_STREAM, blob.size, blob.open)
+
+
+async def get_tags(
+    mirror: Mirror, request: Request, source: Mirrored, route: routes.TagsList
+) -> Response:
+    """Answer with a page of the upstream's tags, or with those that are cached if it is away."""
+    try:
+        page = await mirror.page(source, "tags/list", request.query)
+    except RegistryError as error:
+        tags = await mirror.known_tags(source, error)
+        body = json.dumps({"name": str(source.name), "tags": list(tags)}).encode()
+        headers = [("Content-Type", _JSON), ("Warning", render_warning(_ONLY_CACHED))]
+        return Response(200, headers, Inline(body))
+    return _page(request, page)
+
+
+async def get_referrers(
+    mirror: Mirror, request: Request, source: Mirrored, route: routes.Referrers
+) -> Response:
+    """Answer with a page of the upstream's referrers; one without the API answers 404, and the
+    client then looks under the subject's tag, which is mirrored as every tag is."""
+    page = await mirror.page(source, f"referrers/{route.digest}", request.query)
+    return _page(request, page)
+
+
+_ONLY_CACHED: Final = "the registry cannot be asked; these are the tags in the cache"
+
+
+def _page(request: Request, page: ListPage) -> Response:
+    headers: list[Header] = [("Content-Type", page.media_type)]
+    if page.filters_applied:
+        headers.append(("OCI-Filters-Applied", page.filters_applied))
+    if page.next_query:
+        # Relative to what the client asked for, whatever stands in front of the name there.
+        headers.append(("Link", f'<{request.path}?{page.next_query}>; rel="next"'))
+    return Response(200, headers, Inline(page.content))
+
+
+_HANDLERS: Final[Mapping[type[routes.Route], Handler]] = {
+    routes.Manifest: get_manifest,
+    routes.Blob: get_blob,
+    routes.TagsList: get_tags,
+    routes.Referrers: get_referrers,
+}
