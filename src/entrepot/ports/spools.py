@@ -6,11 +6,25 @@ where it stopped. Bytes in a spool are not verified: the last of them become rea
 the whole has been, so nobody ever receives wrong content whole.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from entrepot.oci.digest import Digest
 from entrepot.ports.delivery import Spool
+
+
+class SharedSpool(Spool, Protocol):
+    """A spool that this process or another writes.
+
+    When its writer stops, who waits in `available` goes on waiting for some seconds: whoever sees
+    first that it has `ended` is expected to `begin` where it stopped.
+    """
+
+    async def ended(self) -> bool:
+        """Wait until all is verified and readable (True), or the content has failed or nobody
+        writes it any more (False)."""
+        ...
 
 
 class SpoolWriter(Protocol):
@@ -22,7 +36,7 @@ class SpoolWriter(Protocol):
         ...
 
     @property
-    def spool(self) -> Spool:
+    def spool(self) -> SharedSpool:
         """What this process's readers follow."""
         ...
 
@@ -61,7 +75,7 @@ class Spools(Protocol):
         """
         ...
 
-    async def follow(self, digest: Digest) -> Spool | None:
+    async def follow(self, digest: Digest) -> SharedSpool | None:
         """Return the spool that another is writing; None if nobody is (it may just have become
         content)."""
         ...
@@ -69,4 +83,16 @@ class Spools(Protocol):
     def turn(self, key: str) -> AbstractAsyncContextManager[None]:
         """Hold the only turn for `key` over all processes, so that the same question is not asked
         twice at once: who comes second finds the answer in the cache."""
+        ...
+
+    async def leftovers(self) -> Sequence[tuple[Digest, int, float]]:
+        """Return (digest, bytes, Unix time of the last write) of spools that nobody writes."""
+        ...
+
+    async def drop(self, digest: Digest) -> bool:
+        """Remove what is left of a spool; return False, removing nothing, if somebody writes it."""
+        ...
+
+    async def close(self) -> None:
+        """Leave what is being written for the next start; the content store closes after this."""
         ...

@@ -12,4 +12,12 @@ checkpoint.py     the digest an append leaves for the process that commits
 durability.py     getting bytes and names onto the disk
 small_content.py  the memory for small content
 disk_errors.py    what the operating system refuses, in the registry's words
+
+Where the store is a cache, its spools:
+
+spools.py         the driver: who writes, who follows, whose turn it is
+spool_writer.py   writing one, and the verified whole into its place
+spool.py          following one, in the process that writes it and in others
+spool_places.py   where spools lie, and the right to write one
+name_locks.py     locks by name over processes
 """

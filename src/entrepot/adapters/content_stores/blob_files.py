@@ -12,16 +12,42 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from entrepot.adapters.content_stores.disk_errors import disk_errors
 from entrepot.adapters.content_stores.durability import sync_directory
-from entrepot.adapters.content_stores.ingest_file import IngestFile
 from entrepot.oci.digest import HEX_LENGTH, Digest
-from entrepot.oci.errors import BlobUnknown, DigestInvalid
+from entrepot.oci.errors import BlobUnknown, DigestInvalid, RegistryError
 
 READABLE: Final = 0o444
 """Content's permissions, less what the process's umask takes away."""
+
+
+class Place(Protocol):
+    """Where bytes lie before they are content."""
+
+    @property
+    def path(self) -> str: ...
+
+    def remove(self) -> None:
+        """Drop them."""
+
+    def clear(self) -> object:
+        """Remove what is left where they were."""
+
+    def unknown(self) -> RegistryError:
+        """Return the error that says that they are gone."""
+
+
+class VerifiedFile(Protocol):
+    """A file of `size` bytes that are what a digest says, open and locked."""
+
+    @property
+    def place(self) -> Place: ...
+    @property
+    def descriptor(self) -> int: ...
+    @property
+    def size(self) -> int: ...
 
 
 class BlobFiles:
@@ -54,6 +80,15 @@ class BlobFiles:
             except FileNotFoundError:
                 raise _unknown(digest) from None
 
+    def stamp(self, digest: Digest) -> str:
+        """Return size, time of the last write or use, and inode of the file. Raise BlobUnknown."""
+        with disk_errors():
+            try:
+                found = os.stat(self.path(digest))
+            except FileNotFoundError:
+                raise _unknown(digest) from None
+        return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}"
+
     def read(self, digest: Digest) -> bytes:
         """Return the whole content. Raise BlobUnknown."""
         with disk_errors():
@@ -62,12 +97,12 @@ class BlobFiles:
             except FileNotFoundError:
                 raise _unknown(digest) from None
 
-    def place(self, file: IngestFile, digest: Digest) -> int | None:
-        """Make an ingest's verified file the content, or drop it where the content exists.
+    def place(self, file: VerifiedFile, digest: Digest) -> int | None:
+        """Make a verified file the content, or drop it where the content exists.
 
         Return the time of this use (Unix nanoseconds) if the file became the content, None if
-        it was dropped. Raise BlobUploadUnknown if the ingest was aborted meanwhile, StoreFull
-        or Unavailable if the disk refuses.
+        it was dropped. Raise what its place says if it is gone meanwhile, StoreFull or
+        Unavailable if the disk refuses.
         """
         target = self.path(digest)
         directory = os.path.dirname(target)
@@ -85,7 +120,7 @@ class BlobFiles:
                 sync_directory(directory)
         return placed_at
 
-    def _rename(self, file: IngestFile, target: str) -> int:
+    def _rename(self, file: VerifiedFile, target: str) -> int:
         with _locked(os.path.dirname(target), fcntl.LOCK_SH):
             now = time.time_ns()
             os.utime(file.descriptor, ns=(now, now))
@@ -96,7 +131,7 @@ class BlobFiles:
         os.fchmod(file.descriptor, os.fstat(file.descriptor).st_mode & READABLE)
         return now
 
-    def _sync(self, file: IngestFile) -> None:
+    def _sync(self, file: VerifiedFile) -> None:
         """Make the file's bytes durable."""
         if not self.durable:
             return

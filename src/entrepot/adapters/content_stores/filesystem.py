@@ -2,6 +2,7 @@
 
     <root>/blobs/<algorithm>/<first 2 hex>/<hex>    content, see blob_files.py
     <root>/ingests/<upload id>/                     uploads, see ingest_file.py
+    <root>/spools/, <root>/locks                    where it is a cache, see spool_places.py
 
 Any number of processes may share a root, as long as one kernel or a file system with working
 flock(2) and atomic rename(2) is below them.
@@ -21,9 +22,11 @@ from entrepot.adapters.content_stores.ingest_file import IngestFile
 from entrepot.adapters.content_stores.ingest_place import IngestPlace
 from entrepot.adapters.content_stores.running_hash import RunningHashes
 from entrepot.adapters.content_stores.small_content import SmallContent
+from entrepot.adapters.content_stores.spools import FilesystemSpools
 from entrepot.adapters.content_stores.threads import Threads
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import (
+    BlobUnknown,
     BlobUploadUnknown,
     DigestInvalid,
     RegistryError,
@@ -57,7 +60,7 @@ class FilesystemContentStore:
         hashes: int = 256,
     ) -> None:
         """Make the directories below `root`. Raise Unavailable if that is not possible."""
-        directory = os.path.abspath(root)
+        self._root = directory = os.path.abspath(root)
         self._ingests = f"{directory}/ingests"
         with disk_errors():
             os.makedirs(self._ingests, exist_ok=True)
@@ -65,6 +68,11 @@ class FilesystemContentStore:
         self._small = SmallContent(memory)
         self._hashes = RunningHashes(hashes)
         self._threads = Threads(threads)
+
+    def spools(self, *, patience: float = 10.0) -> FilesystemSpools:
+        """Return the spools whose bytes become content of this store; they use its threads and
+        are closed before it. `patience` is in seconds, see FilesystemSpools."""
+        return FilesystemSpools(self._root, self._blobs, self._threads, patience=patience)
 
     async def close(self) -> None:
         """End the threads; what they have begun is finished first."""
@@ -78,6 +86,13 @@ class FilesystemContentStore:
 
     async def size(self, digest: Digest) -> int:
         return self._blobs.size(digest)
+
+    async def stamp(self, digest: Digest) -> str:
+        """See `CanStamp`. A use that `put` and `commit` note changes the stamp too. What memory
+        holds of a file with another stamp is forgotten, so that it is read again."""
+        stamp = self._blobs.stamp(digest)
+        self._small.check(digest, stamp)
+        return stamp
 
     async def open(self, digest: Digest, offset: int = 0, length: int | None = None) -> Delivery:
         content = self._small.get(digest)
@@ -100,19 +115,20 @@ class FilesystemContentStore:
         return await self._load(digest) if content is None else content
 
     async def _load(self, digest: Digest) -> bytes:
+        stamp = self._blobs.stamp(digest)
         content = await self._threads.run(self._blobs.read, digest)
-        self._remember(digest, content)
+        self._remember(digest, content, stamp)
         return content
 
-    def _remember(self, digest: Digest, content: bytes) -> None:
+    def _remember(self, digest: Digest, content: bytes, stamp: str) -> None:
         if len(content) <= SMALL:
-            self._small.add(digest, content)
+            self._small.add(digest, content, stamp)
 
     async def put(self, digest: Digest, content: bytes) -> None:
-        await self._threads.run(self._put, digest, content)
-        self._remember(digest, content)
+        stamp = await self._threads.run(self._put, digest, content)
+        self._remember(digest, content, stamp)
 
-    def _put(self, digest: Digest, content: bytes) -> None:
+    def _put(self, digest: Digest, content: bytes) -> str:
         actual = Digest.of(content, digest.algorithm)
         if actual != digest:
             raise DigestInvalid(
@@ -130,6 +146,9 @@ class FilesystemContentStore:
             raise
         finally:
             file.close()
+        with suppress(BlobUnknown):
+            return self._blobs.stamp(digest)
+        return ""  # deleted again meanwhile
 
     async def delete(self, digest: Digest, *, unused_since: float | None = None) -> bool:
         try:
