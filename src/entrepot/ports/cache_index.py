@@ -15,14 +15,18 @@ Times are Unix seconds and always arguments. A driver proves itself against
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
+from entrepot.oci.errors import StoreFull
 from entrepot.oci.reference import Tag
 from entrepot.rules.eviction import Policy
 
 State = Literal["filling", "stored", "evicting"]
+
+LARGEST: Final = 1 << 60
+"""Bytes that any cache may take in all, so that sums of sizes that upstreams tell stay sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,19 @@ class Quota:
 
     upstream: int | None = None
     total: int | None = None
+
+    def lacking(self, size: int, growth: int, used: int, in_all: int) -> int:
+        """Return how many bytes must go before content can grow by `growth` bytes to `size`, where
+        its upstream takes `used` and all content `in_all`. Raise StoreFull if it never can."""
+        total = LARGEST if self.total is None else min(self.total, LARGEST)
+        upstream = total if self.upstream is None else self.upstream
+        if size > min(total, upstream):
+            raise StoreFull(
+                f"{size} bytes are more than the {min(total, upstream)} that the cache may take; "
+                "raise the limit, or pull it past the cache",
+                detail={"size": size, "limit": min(total, upstream)},
+            )
+        return max(0, used + growth - upstream, in_all + growth - total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +142,8 @@ class CachedNames(Protocol):
         ...
 
     async def absent(self, repository: str, reference: str) -> float | None:
-        """Return until when the upstream need not be asked again for what it had not."""
+        """Return until when the upstream need not be asked again for what it had not; that may
+        be in the past already."""
         ...
 
     async def set_absent(self, repository: str, reference: str, until: float) -> None:
@@ -182,17 +200,24 @@ class CachedContents(Protocol):
         bytes must be evicted first, and nothing is reserved.
 
         What is there already, in any state, needs no room and is left as it is, but what was
-        `evicting` or `filling` is `filling` for this upstream. Raise StoreFull if the content is
-        larger than the quota.
+        `evicting` or `filling` is `filling` for this upstream. Should it be larger now than it was
+        reserved for, only the difference needs room. Raise StoreFull if the content is larger than
+        the quota.
         """
         ...
 
     async def stored(self, digest: Digest, stamp: str, policy: Policy, *, at: float) -> None:
-        """Say that content is whole and in place, and where it stands in its queue."""
+        """Say that content that was `filling` is whole and in place; the policy says where it
+        stands. If it was stored already, it keeps its place; what is `evicting` or unknown stays
+        so, and will be fetched again."""
         ...
 
-    async def forget(self, digest: Digest) -> None:
-        """Give back the room of content that is not there (any more); unknown is no error."""
+    async def forget(self, digest: Digest, *, state: State | None = None) -> None:
+        """Give back the room of content that is not there (any more); unknown is no error.
+
+        With `state`, only if that is still its state: what was `evicting` may be `filling` again
+        by another process, and what failed to fill may be stored.
+        """
         ...
 
     async def choose(

@@ -1,0 +1,123 @@
+"""The fake cache index's names: tags, links, what is absent, and events."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from entrepot.oci.descriptor import Descriptor
+from entrepot.oci.digest import Digest
+from entrepot.oci.reference import Tag
+from entrepot.ports.cache_index import CachedTag, CacheEvent
+from entrepot.testing.memory_cache_contents import MemoryContents
+
+
+@dataclass(slots=True, eq=False)
+class MemoryNames:
+    """See `CachedNames`."""
+
+    now: Callable[[], float]
+    tags: dict[tuple[str, str], CachedTag] = field(default_factory=dict)
+    manifests: dict[tuple[str, Digest], Descriptor] = field(default_factory=dict)
+    blobs: dict[tuple[str, Digest], int] = field(default_factory=dict)
+    gone: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    async def tag(self, repository: str, tag: Tag) -> CachedTag | None:
+        known = self.tags.get((repository, tag))
+        if known is None:
+            return None
+        manifest = self.manifests[repository, known.digest]
+        return replace(known, media_type=manifest.media_type, size=manifest.size)
+
+    async def set_tag(
+        self, repository: str, tag: Tag, manifest: Descriptor, *, at: float
+    ) -> Digest | None:
+        await self.link(repository, manifests=[manifest], at=at)
+        before = self.tags.get((repository, tag))
+        since = before.since if before and before.digest == manifest.digest else at
+        self.tags[repository, tag] = CachedTag(
+            manifest.digest, manifest.media_type, manifest.size, at, since
+        )
+        self.gone.pop((repository, tag), None)
+        return before.digest if before else None
+
+    async def manifest(self, repository: str, digest: Digest) -> Descriptor | None:
+        return self.manifests.get((repository, digest))
+
+    async def blob(self, repository: str, digest: Digest) -> int | None:
+        return self.blobs.get((repository, digest))
+
+    async def link(
+        self,
+        repository: str,
+        *,
+        manifests: Sequence[Descriptor] = (),
+        blobs: Sequence[tuple[Digest, int]] = (),
+        at: float,
+    ) -> None:
+        for one in manifests:
+            bare = Descriptor(one.media_type, one.digest, one.size)
+            self.manifests[repository, one.digest] = bare
+            self.gone.pop((repository, str(one.digest)), None)
+        for digest, size in blobs:
+            self.blobs[repository, digest] = size
+            self.gone.pop((repository, str(digest)), None)
+
+    async def absent(self, repository: str, reference: str) -> float | None:
+        return self.gone.get((repository, reference))
+
+    async def set_absent(self, repository: str, reference: str, until: float) -> None:
+        now = self.now()
+        self.gone = {name: end for name, end in self.gone.items() if end >= now}
+        self.gone[repository, reference] = until
+
+
+@dataclass(slots=True, eq=False)
+class MemoryCatalog:
+    """See `CacheCatalog`."""
+
+    names: MemoryNames
+    contents: MemoryContents
+    recorded: list[CacheEvent] = field(default_factory=list)
+
+    async def repositories(self, *, after: str = "", limit: int) -> Sequence[str]:
+        found = {repository for repository, _ in (*self.names.manifests, *self.names.blobs)}
+        return sorted(name for name in found if name > after)[:limit]
+
+    async def tags(self, repository: str) -> Sequence[tuple[Tag, CachedTag]]:
+        tags = sorted(Tag(tag) for home, tag in self.names.tags if home == repository)
+        known = [(tag, await self.names.tag(repository, tag)) for tag in tags]
+        return [(tag, cached) for tag, cached in known if cached]
+
+    async def links(self, repository: str) -> Sequence[Digest]:
+        both = (*self.names.manifests, *self.names.blobs)
+        return sorted({digest for home, digest in both if home == repository})
+
+    async def purge(self, repository: str, reference: Tag | Digest | None = None) -> int:
+        names, gone = self.names, set[str]()
+
+        def goes(home: str, *called: object) -> bool:
+            found = home == repository and (reference is None or reference in called)
+            if found:
+                gone.add(str(called[0]))
+            return found
+
+        names.tags = {key: tag for key, tag in names.tags.items() if not goes(*key, tag.digest)}
+        names.manifests = {key: one for key, one in names.manifests.items() if not goes(*key)}
+        names.blobs = {key: one for key, one in names.blobs.items() if not goes(*key)}
+        text = None if reference is None else str(reference)
+        for home, absent in list(names.gone):
+            if home == repository and text in (None, absent):
+                gone.add(absent)
+                del names.gone[home, absent]
+        return len(gone)
+
+    async def unlinked(self, limit: int) -> Sequence[Digest]:
+        linked = {digest for _, digest in (*self.names.manifests, *self.names.blobs)}
+        known = self.contents.rows.items()
+        found = [digest for digest, row in known if row.is_seen and digest not in linked]
+        return found[:limit]
+
+    async def record(self, event: CacheEvent) -> None:
+        self.recorded.append(event)
+
+    async def events(self, limit: int) -> Sequence[CacheEvent]:
+        return self.recorded[::-1][:limit]
