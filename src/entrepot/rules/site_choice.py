@@ -6,7 +6,14 @@ socket (`::ffff:192.0.2.1`) count as IPv4.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import Final, Generic, TypeVar
 
 from entrepot.oci.errors import Unsupported
@@ -17,7 +24,7 @@ Value = TypeVar("Value")
 _BITS: Final = {4: 32, 6: 128}
 _MOST_HOPS: Final = 64
 _WITH_PORT: Final = re.compile(r"\[([0-9a-f:.%a-z]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+", re.ASCII)
-_MAPPED: Final = ip_network("::ffff:0:0/96")
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
 
 
 class NetworkTable(Generic[Value]):
@@ -108,9 +115,7 @@ def _address(text: str) -> Address | None:
 def _network(text: str) -> tuple[int, int, int]:
     """Return a network's version, the number of bits behind its prefix, and the prefix."""
     network = ip_network(text, strict=False)
-    if network.version == 6 and network.prefixlen >= 96 and network.subnet_of(_MAPPED):
-        network = ip_network(
-            (int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96), strict=False
-        )
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        network = IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
     shift = _BITS[network.version] - network.prefixlen
     return network.version, shift, int(network.network_address) >> shift

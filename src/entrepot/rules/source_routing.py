@@ -17,7 +17,7 @@ A host that nobody has allowed is Denied, unless the table is `open`. Without an
 is hosted here, whatever it looks like.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Literal
@@ -129,6 +129,7 @@ class RoutingTable:
 
     `default` takes names that say no registry and are not `hosted`; `everything` takes all that
     no other route is named for, also names that look like a host. `own` are this server's names.
+    `template` makes the route of a host that an `open` table has none for.
     """
 
     names: Mapping[str, Route] = field(default_factory=dict)
@@ -138,6 +139,7 @@ class RoutingTable:
     hosted: NamePatterns = field(default_factory=NamePatterns)
     open: bool = False
     own: frozenset[str] = frozenset()
+    template: Callable[[str], Route] = Route.of
 
     @classmethod
     def of(
@@ -149,6 +151,7 @@ class RoutingTable:
         hosted: Iterable[str] = (),
         open: bool = False,
         own: Iterable[str] = (),
+        template: Callable[[str], Route] = Route.of,
     ) -> "RoutingTable":
         """Make a table. A `default` that no route is called has its preset's.
 
@@ -169,7 +172,7 @@ class RoutingTable:
         for route in every:
             for host in route.hosts:
                 _add(hosts, host, route)
-        meant = names.get(_key(default)) or _unlisted(default) if default else None
+        meant = names.get(_key(default)) or _unlisted(default, template) if default else None
         if meant is not None:
             for known in (_key(default), _key(meant.upstream), *meant.habits):
                 names.setdefault(known, meant)
@@ -181,6 +184,7 @@ class RoutingTable:
             NamePatterns.of(hosted),
             open,
             frozenset(map(_key, own)),
+            template,
         )
 
     @property
@@ -275,22 +279,22 @@ def _stranger(table: RoutingTable, host: str) -> Route:
             f"to allow it, run `entrepot upstream add {host}`",
             detail={"host": host},
         )
-    return table.names.get(meant) or _open_route(meant)
+    return table.names.get(meant) or _made(table.template, meant)
 
 
 @lru_cache(maxsize=1024)
-def _open_route(host: str) -> Route:
-    return Route.of(host)
+def _made(template: Callable[[str], Route], host: str) -> Route:
+    return template(host)
 
 
-def _unlisted(default: str) -> Route:
+def _unlisted(default: str, template: Callable[[str], Route]) -> Route:
     if not is_host(default) or not _looks_like_host(default):
         raise NameInvalid(
             f"the default registry {default[:255]!r} is neither an upstream nor a host; "
             f'add it as [upstreams."{default[:255]}"]',
             detail={"host": default[:255]},
         )
-    return Route.of(canonical_host(default))
+    return template(canonical_host(default))
 
 
 def _add(routes: dict[str, Route], key: str, route: Route) -> None:
