@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from entrepot.config import Settings, load, reference
+from entrepot.config import load, reference
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -15,10 +15,11 @@ def test_the_page_is_up_to_date() -> None:
     )
 
 
-def test_the_example_is_a_configuration(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+def test_the_examples_are_a_configuration(tmp_path: Path) -> None:
+    examples = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     file = tmp_path / "entrepot.toml"
-    file.write_text(example)
+    file.write_text("\n".join(examples))
     settings = load(file, {}, {})
-    assert settings != Settings()
     assert settings.registry.max_manifest_size == 8 * 1024**2
+    assert [*settings.upstreams] == ["docker.io", "team"]
+    assert [*settings.sites] == ["frankfurt"]

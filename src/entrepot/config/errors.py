@@ -23,3 +23,7 @@ class ConfigError(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class Refusal(ValueError):
+    """A value is not allowed; the message says what would be, and never repeats a secret."""

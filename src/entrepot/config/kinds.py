@@ -7,11 +7,14 @@ A kind reads a value as TOML gives it (`read`) or as an environment variable or 
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+
+from entrepot.config.errors import Refusal
+from entrepot.config.registry_names import upstream_name
+from entrepot.config.urls import http_url, proxy_url, redacted, registry_url
 
 _QUANTITY: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([a-z]*)", re.ASCII)
 _SIZE_UNITS: Final[Mapping[str, int]] = {
@@ -30,7 +33,10 @@ _TRUTH: Final[Mapping[str, bool]] = {
 }  # fmt: skip
 _HOST: Final = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]|[^\s:\[\]/]*", re.ASCII)
 _DATABASE: Final = re.compile(r"(postgres(ql)?://|sqlite:///).")
-_SECRET_PARAMETER: Final = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token)=)[^&]*")
+_HEADER: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([\x20-\x7e]+)", re.ASCII)
+_NO_HEADERS: Final = frozenset(
+    {"host", "connection", "content-length", "transfer-encoding", "upgrade", "range"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +44,9 @@ class Kind:
     """One kind of value.
 
     `name` is a word for tables, `allowed` completes "it must be …". `show` gives a value back
-    in a form that TOML and JSON know and that `read` accepts, without secrets. What was given
-    for a `secret` kind is never repeated in an error.
+    in a form that TOML and JSON know and that `read` accepts, without secrets; `write` does so
+    with them where that makes a difference. What was given for a `secret` kind is never repeated
+    in an error.
     """
 
     name: str
@@ -48,6 +55,11 @@ class Kind:
     parse: Callable[[str], Any]
     show: Callable[[Any], object] = lambda value: value
     secret: bool = False
+    write: Callable[[Any], object] | None = None
+
+    def written(self, value: Any) -> object:
+        """Give a value back with its secrets, for a file that is ours alone."""
+        return (self.write or self.show)(value)
 
 
 class DatabaseURL(str):
@@ -57,12 +69,7 @@ class DatabaseURL(str):
 
     def redacted(self) -> str:
         """Return the URL with `***` for every password in it."""
-        scheme, slashes, rest = self.partition("://")
-        # A raw `@` or `/` in a password is a mistake, but must not leak: the last `@` counts.
-        account, at, place = rest.rpartition("@")
-        user, colon, password = account.partition(":")
-        shown = f"{user}:***" if colon and password else account
-        return _SECRET_PARAMETER.sub(r"\1***", f"{scheme}{slashes}{shown}{at}{place}")
+        return redacted(self)
 
     def __repr__(self) -> str:
         return repr(self.redacted())
@@ -179,8 +186,9 @@ def _header_text(text: str) -> str:
     return text
 
 
-def _list_of(item: Callable[[str], str], name: str, allowed: str, *, least: int = 0) -> Kind:
-    """A list kind. As text it is separated by commas, or written like a TOML array."""
+def list_of(item: Callable[[str], str], name: str, allowed: str, *, least: int = 0) -> Kind:
+    """A list, each item read by `item`. As text it is separated by commas, or written like a TOML
+    array."""
 
     def read(value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or len(value) < least:
@@ -238,21 +246,22 @@ DATABASE_URL: Final = Kind(
     _database_url,
     DatabaseURL.redacted,
     secret=True,
+    write=str,
 )
-ADDRESSES: Final = _list_of(
+ADDRESSES: Final = list_of(
     _address,
     "list of addresses",
     'a list of "HOST:PORT", "[IPV6]:PORT" or "unix:/path"',
     least=1,
 )
-HEADER_TEXTS: Final = _list_of(
+HEADER_TEXTS: Final = list_of(
     _header_text,
     "list of strings",
     f"a list of strings of 1 to {MAX_HEADER_TEXT} printable ASCII characters",
 )
 TEXT: Final = Kind("string", "a string", _text, str)
 SECRET: Final = Kind(
-    "secret", "a string", _text, str, lambda text: "***" if text else "", secret=True
+    "secret", "a string", _text, str, lambda text: "***" if text else "", secret=True, write=str
 )
 
 
@@ -269,18 +278,30 @@ OPTIONAL_SIZE: Final = Kind(
 )
 
 
-def _optional_url(value: object) -> str:
-    text = _text(value)
-    if not text:
-        return text
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise ValueError(text)
-    return text
+def _or_empty(check: Callable[[str], str]) -> Callable[[object], str]:
+    """Let a check take the empty string, too."""
+
+    def read(value: object) -> str:
+        text = _text(value)
+        return check(text) if text else text
+
+    return read
 
 
 OPTIONAL_URL: Final = Kind(
-    "URL", "empty, or a URL of http or https without credentials", _optional_url, _optional_url
+    "URL",
+    "empty, or a URL of http or https without credentials",
+    _or_empty(http_url),
+    _or_empty(http_url),
+)
+REGISTRY_URL: Final = Kind(
+    "URL",
+    "empty, or an https URL whose path begins with /v2/",
+    _or_empty(registry_url),
+    _or_empty(registry_url),
+)
+UPSTREAM_NAME: Final = Kind(
+    "upstream", "empty, or an upstream's name", _or_empty(upstream_name), _or_empty(upstream_name)
 )
 
 
@@ -288,15 +309,45 @@ def _network(text: str) -> str:
     return str(ip_network(text, strict=False))
 
 
-NETWORKS: Final = _list_of(
+NETWORKS: Final = list_of(
     _network, "list of networks", 'a list of addresses or networks such as "10.0.0.0/8"'
 )
-TEXTS: Final = _list_of(lambda text: text, "list of strings", "a list of strings")
-PATTERNS: Final = _list_of(
-    lambda text: text, "list of patterns", 'a list of names such as "apps/*"'
+TEXTS: Final = list_of(lambda text: text, "list of strings", "a list of strings")
+PATTERNS: Final = list_of(lambda text: text, "list of patterns", 'a list of names such as "apps/*"')
+UPSTREAM_NAMES: Final = list_of(
+    upstream_name, "list of names", 'a list of names such as "hub" or "mirror.example.com"'
 )
-SECRETS: Final = Kind(
-    "list of secrets", TEXTS.allowed, TEXTS.read, TEXTS.parse, lambda _: ["***"], secret=True
+
+
+def _header(text: str) -> str:
+    match = _HEADER.fullmatch(text.strip())
+    if match is None:
+        raise Refusal('each is written "Name: value", in printable ASCII')
+    if match[1].lower() in _NO_HEADERS:
+        raise Refusal(f"{match[1]} is not a header field that can be set")
+    return f"{match[1]}: {match[2]}"
+
+
+_HEADERS: Final = list_of(_header, "list of secrets", 'a list of header fields "Name: value"')
+HEADERS: Final = replace(
+    _HEADERS,
+    show=lambda headers: [f"{header.partition(':')[0]}: ***" for header in headers],
+    secret=True,
+    write=list,
+)
+
+
+def _rewrite(text: str) -> str:
+    name, equals, other = (part.strip() for part in text.partition("="))
+    if not (name and equals and other) or "=" in other:
+        raise Refusal('each is written "NAME=OTHER", as in "rancher/*=stable/rancher/*"')
+    if name.count("*") > 1 or other.count("*") > name.count("*"):
+        raise Refusal("each side has one * at most, and the right one only if the left one has")
+    return f"{name}={other}"
+
+
+REWRITES: Final = list_of(
+    _rewrite, "list of rewrites", 'a list such as "rancher/*=stable/rancher/*"'
 )
 OPTIONAL_DURATION: Final = Kind(
     "duration",
@@ -307,22 +358,20 @@ OPTIONAL_DURATION: Final = Kind(
 )
 
 
+_PROXY_WORDS: Final[Mapping[str, str | None]] = {"environment": None, "none": ""}
+
+
 def _proxy(value: object) -> str | None:
     text = _text(value)
-    if text == "environment":
-        return None
-    if text == "none":
-        return ""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https", "socks5", "socks5h") or not parts.hostname:
-        raise ValueError("a proxy")
-    return text
+    return _PROXY_WORDS[text] if text in _PROXY_WORDS else proxy_url(text)
 
 
 def _show_proxy(proxy: str | None) -> str:
-    if not proxy:
-        return "environment" if proxy is None else "none"
-    return DatabaseURL(proxy).redacted()
+    return redacted(_write_proxy(proxy))
+
+
+def _write_proxy(proxy: str | None) -> str:
+    return proxy or ("environment" if proxy is None else "none")
 
 
 OPTIONAL_PROXY: Final = Kind(
@@ -332,4 +381,5 @@ OPTIONAL_PROXY: Final = Kind(
     _proxy,
     _show_proxy,
     secret=True,
+    write=_write_proxy,
 )

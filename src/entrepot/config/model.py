@@ -236,8 +236,9 @@ class Settings:
     sites: Mapping[str, SiteSettings] = field(default_factory=dict)
 
 
-Name = tuple[str, str]
-"""A setting's name: its section and its key."""
+Name = tuple[str, ...]
+"""A setting's name: its section and its key; or a table, the name in it, and the key, as in
+`("upstreams", "docker.io", "proxy")`; or the first two of these for the table as such."""
 
 SECTIONS: Final = {
     one.name: cast("type[Any]", one.default_factory)
@@ -247,10 +248,27 @@ SECTIONS: Final = {
 """Every section's class by the section's name, in the model's order; tables with names of their own
 (`upstreams`, `sites`) are none."""
 
+TABLES: Final[Mapping[str, type[Any]]] = {"upstreams": UpstreamSettings, "sites": SiteSettings}
+"""The class of what stands under a name of its own, by the table's name."""
 
-SETTINGS: Final[dict[Name, Setting]] = {
-    (section, one.name): one.metadata["setting"]
+
+def _described(model: type[Any]) -> dict[str, Setting]:
+    return {one.name: one.metadata["setting"] for one in fields(model)}
+
+
+SETTINGS: Final[dict[tuple[str, str], Setting]] = {
+    (section, key): described
     for section, model in SECTIONS.items()
-    for one in fields(model)
+    for key, described in _described(model).items()
 }
-"""Every setting by name, in the model's order."""
+"""Every setting of a section by name, in the model's order."""
+
+TABLE_SETTINGS: Final = {table: _described(model) for table, model in TABLES.items()}
+"""The settings of a table by the table's name and the key."""
+
+
+def setting_of(name: Name) -> Setting:
+    """Return what is said about a setting of a section or a table."""
+    if len(name) == 3:
+        return TABLE_SETTINGS[name[0]][name[2]]
+    return SETTINGS[name[0], name[1]]

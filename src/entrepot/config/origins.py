@@ -1,36 +1,21 @@
-"""Origins: raw values from a TOML file, the environment and flags, each with its place.
+"""Origins: raw values from a file, the environment and flags, each with its place."""
 
-Nothing is interpreted here but names: an unknown section, key or variable is a problem, with
-the nearest right name as its hint.
-"""
-
+import json
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from entrepot.config.errors import Problem
-from entrepot.config.model import SECTIONS, SETTINGS, Name
+from entrepot.config.documents import Document, Given, Layer, read_document, read_tables
+from entrepot.config.environment_dialect import from_environment_dialect
+from entrepot.config.errors import ConfigError, Problem
+from entrepot.config.model import SETTINGS, TABLES, Name
+from entrepot.config.suggestions import did_you_mean, nearest
+from entrepot.config.toml_documents import toml_document
 
 PREFIX: Final = "ENTREPOT_"
 FILE_VARIABLE: Final = "ENTREPOT_CONFIG"
-
-_HEADING: Final = re.compile(r"\s*\[+\s*[\"']?([^\]\"'.\s]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A value somebody gave, and where. `text` if it is to be parsed rather than read."""
-
-    value: object
-    origin: str
-    text: bool
-
-
-Layer = dict[Name, Given]
+YAML_SUFFIXES: Final = (".yaml", ".yml")
 
 
 def variable(name: Name) -> str:
@@ -42,34 +27,38 @@ def variable(name: Name) -> str:
 _VARIABLES: Final = {variable(name): name for name in SETTINGS}
 
 
+def table_variable(table: str) -> str:
+    """Return the environment variable of all tables of a kind, e.g. `ENTREPOT_UPSTREAMS`."""
+    return f"{PREFIX}{table}".upper()
+
+
+_TABLE_VARIABLES: Final = {table_variable(table): table for table in TABLES}
+
+
 def from_file(file: Path) -> tuple[Layer, list[Problem]]:
-    """Read a TOML file: sections as tables, settings as their keys."""
+    """Read a file of sections and tables, in TOML or YAML, or one of oci-proxy in YAML."""
     try:
         text = file.read_bytes().decode()
-        content = tomllib.loads(text)
+        if file.suffix.lower() in YAML_SUFFIXES:
+            return _from_yaml(text, str(file))
+        return read_document(toml_document(text, str(file)))
     except OSError as error:
         return {}, [Problem(str(file), f"cannot be read: {error.strerror or error}")]
     except UnicodeDecodeError as error:
         return {}, [Problem(str(file), f"is not UTF-8 text: byte {error.start} is wrong")]
-    except tomllib.TOMLDecodeError as error:
-        return {}, [Problem(str(file), f"is not valid TOML: {error}")]
-    layer: Layer = {}
-    problems = []
-    for section, table in content.items():
-        place = _place(file, text, section)
-        if section not in SECTIONS:
-            problems.append(Problem(place, f"unknown section [{section}]", _section_hint(section)))
-        elif not isinstance(table, dict):
-            problems.append(Problem(place, f"{section} must be a section", f"write [{section}]"))
-        else:
-            for key, value in table.items():
-                place = _place(file, text, section, key)
-                if (section, key) in SETTINGS:
-                    layer[section, key] = Given(value, place, text=False)
-                else:
-                    unknown = f"unknown key {section}.{key}"
-                    problems.append(Problem(place, unknown, _key_hint(section, key)))
-    return layer, problems
+    except ConfigError as error:
+        return {}, list(error.problems)
+
+
+def _from_yaml(text: str, origin: str) -> tuple[Layer, list[Problem]]:
+    from entrepot.config import yaml_dialect
+    from entrepot.config.yaml_documents import yaml_text
+
+    read = yaml_text(text, origin)
+    if yaml_dialect.is_dialect(read):
+        return yaml_dialect.from_dialect(read)
+    mixture = yaml_dialect.mixture(read)
+    return ({}, mixture) if mixture else read_document(read.document())
 
 
 # Kubernetes sets these in every container beside a service called `entrepot`.
@@ -77,18 +66,33 @@ _OF_KUBERNETES: Final = re.compile(r"ENTREPOT_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?
 
 
 def from_environment(environ: Mapping[str, str]) -> tuple[Layer, list[Problem]]:
-    """Read every `ENTREPOT_<SECTION>_<KEY>`; other variables are not ours."""
-    layer: Layer = {}
-    problems = []
+    """Read every `ENTREPOT_<SECTION>_<KEY>`, tables as JSON, and the redirecting proxy's own two
+    variables; others are not ours."""
+    layer, problems = from_environment_dialect(environ)
     for one, value in environ.items():
         if not one.startswith(PREFIX) or one == FILE_VARIABLE or _OF_KUBERNETES.fullmatch(one):
             continue
         if one in _VARIABLES:
             layer[_VARIABLES[one]] = Given(value, one, text=True)
+        elif one in _TABLE_VARIABLES:
+            problems += _from_json(one, value, layer)
         else:
-            hint = _did_you_mean(_nearest(one.upper(), [*_VARIABLES, FILE_VARIABLE]))
+            names = {name.lower(): name for name in (*_VARIABLES, *_TABLE_VARIABLES, FILE_VARIABLE)}
+            near = nearest(one, names)
+            hint = did_you_mean(names[near] if near else None)
             problems.append(Problem(one, "unknown variable", hint))
     return layer, problems
+
+
+def _from_json(one: str, text: str, layer: Layer) -> list[Problem]:
+    """Read a variable such as `{"quay.io": {"max_size": "10GiB"}}`."""
+    table = _TABLE_VARIABLES[one]
+    try:
+        content = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        hint = 'write {"NAME": {"KEY": VALUE}} with the keys of [' + table + ".NAME]"
+        return [Problem(one, "is not valid JSON", hint)]
+    return read_tables(Document({table: content}, lambda _: one), (table,), table, layer)
 
 
 def from_flags(flags: Mapping[str, object]) -> Layer:
@@ -100,58 +104,3 @@ def from_flags(flags: Mapping[str, object]) -> Layer:
             origin = SETTINGS[section, key].flag or dotted
             layer[section, key] = Given(value, origin, text=isinstance(value, str))
     return layer
-
-
-def _place(file: Path, text: str, section: str, key: str | None = None) -> str:
-    """Name the file and the line where a section or key stands, as tomllib does not tell it.
-
-    Where the line is not found (an inline table), name the section's, or else the file.
-    """
-    names = [section] if key is None else [section, key]
-    at_root, inside = True, False
-    for number, line in enumerate(text.splitlines(), start=1):
-        if heading := _HEADING.match(line):
-            at_root, inside = False, heading[1] == section
-            if inside and key is None:
-                return f"{file}:{number}"
-        elif (at_root and _assigns(line, names)) or (inside and _assigns(line, names[1:])):
-            return f"{file}:{number}"
-    return str(file) if key is None else _place(file, text, section)
-
-
-def _assigns(line: str, names: Iterable[str]) -> bool:
-    """Whether a line of TOML begins with this dotted key."""
-    dotted = r"\s*\.\s*".join(rf"[\"']?{re.escape(name)}[\"']?" for name in names)
-    return re.match(rf"\s*{dotted}\s*[=.]", line) is not None
-
-
-def _nearest(name: str, names: Iterable[str]) -> str | None:
-    found = get_close_matches(name, names, n=1, cutoff=0.6)
-    return found[0] if found else None
-
-
-def _section_hint(section: str) -> str:
-    near = _nearest(section.lower(), SECTIONS)
-    if near is None:
-        owner = _owner(section)
-        return _did_you_mean(owner) or "sections are " + ", ".join(f"[{one}]" for one in SECTIONS)
-    return _did_you_mean(f"[{near}]")
-
-
-def _key_hint(section: str, key: str) -> str:
-    siblings = [one for where, one in SETTINGS if where == section]
-    near = _nearest(key.lower().replace("-", "_"), siblings)
-    return _did_you_mean(f"{section}.{near}" if near else _owner(key)) or (
-        f"[{section}] has {', '.join(siblings)}"
-    )
-
-
-def _owner(key: str) -> str | None:
-    """Find a key that stands in another section than people think."""
-    keys = {one: section for section, one in SETTINGS}
-    near = _nearest(key.lower().replace("-", "_"), keys)
-    return f"{keys[near]}.{near}" if near else None
-
-
-def _did_you_mean(name: str | None) -> str:
-    return f"did you mean {name}?" if name else ""

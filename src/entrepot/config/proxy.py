@@ -15,9 +15,11 @@ from entrepot.config.kinds import (
     OPTIONAL_SIZE,
     OPTIONAL_URL,
     PATTERNS,
+    REGISTRY_URL,
     SECRET,
     TEXT,
     TEXTS,
+    UPSTREAM_NAME,
     choice,
 )
 from entrepot.config.setting import setting
@@ -28,7 +30,7 @@ class ProxySettings:
     """Which names lead to other registries. The registries themselves are `upstreams`."""
 
     default_registry: str = setting(
-        TEXT,
+        UPSTREAM_NAME,
         "",
         "The upstream that names without a registry mean, e.g. `docker.io`. Empty: such names are "
         "hosted here.",
@@ -141,7 +143,7 @@ class RedirectSettings:
     """A domain of one's own for images that are elsewhere: clients are sent there."""
 
     upstream: str = setting(
-        OPTIONAL_URL,
+        REGISTRY_URL,
         "",
         "Where all names are: an absolute https URL with `/v2/`, e.g. "
         "`https://us-docker.pkg.dev/v2/project/images/`. The variable `UpstreamRegistry` sets it, "

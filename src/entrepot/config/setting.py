@@ -46,6 +46,10 @@ class Setting:
         """Return a value as an operator would write it, without secrets."""
         return self.default if value == self.kind.read(self.default) else self.kind.show(value)
 
+    def written(self, value: object) -> object:
+        """Do what `shown` does, secrets included."""
+        return self.default if value == self.kind.read(self.default) else self.kind.written(value)
+
 
 def setting(
     kind: Kind,

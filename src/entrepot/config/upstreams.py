@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from entrepot.config.endpoints import DISCOVERY, ENDPOINTS
 from entrepot.config.kinds import (
     BOOLEAN,
     DURATION,
+    HEADERS,
     INTEGER,
     NETWORKS,
     OPTIONAL_DURATION,
@@ -22,10 +24,11 @@ from entrepot.config.kinds import (
     OPTIONAL_SIZE,
     OPTIONAL_URL,
     PATTERNS,
+    REWRITES,
     SECRET,
-    SECRETS,
     TEXT,
     TEXTS,
+    UPSTREAM_NAMES,
     choice,
 )
 from entrepot.config.setting import setting
@@ -39,14 +42,14 @@ class UpstreamSettings:
         TEXT, "", "Whose habits it has, e.g. `docker.io` or `custom`; empty goes by its name."
     )
     endpoints: tuple[str, ...] = setting(
-        TEXTS,
+        ENDPOINTS,
         [],
         "Where it is asked: URLs with a path in front of `/v2/` if there is one, each followed by "
         "`weight=N` and `cost=N` where they matter, e.g. `https://mirror.example weight=3`. Empty "
         "takes the preset's, or `https://NAME`.",
     )
     discovery: str = setting(
-        TEXT,
+        DISCOVERY,
         "",
         "Find endpoints by DNS: `dns+https://HOST:PORT` for every address of a name, "
         "`srv+https://_SERVICE._tcp.DOMAIN` for its SRV records.",
@@ -56,9 +59,11 @@ class UpstreamSettings:
         "order",
         "Which healthy endpoint is asked first.",
     )
-    aliases: tuple[str, ...] = setting(TEXTS, [], "Further names that mean this upstream.")
+    aliases: tuple[str, ...] = setting(UPSTREAM_NAMES, [], "Further names that mean this upstream.")
     hosts: tuple[str, ...] = setting(
-        TEXTS, [], "Names of this server (`Host`) under which everything is this upstream's."
+        UPSTREAM_NAMES,
+        [],
+        "Names of this server (`Host`) under which everything is this upstream's.",
     )
     mode: Literal["mirror", "redirect"] = setting(
         choice("mirror", "redirect"),
@@ -74,7 +79,7 @@ class UpstreamSettings:
     username: str = setting(TEXT, "", "The name to log in with.")
     password: str = setting(SECRET, "", "The password or token to log in with.")
     headers: tuple[str, ...] = setting(
-        SECRETS, [], "Header fields for every request to it, e.g. `X-JFrog-Art-Api: KEY`."
+        HEADERS, [], "Header fields for every request to it, e.g. `X-JFrog-Art-Api: KEY`."
     )
     exec: tuple[str, ...] = setting(
         TEXTS,
@@ -111,7 +116,7 @@ class UpstreamSettings:
         TEXT, "auto", "The namespace of one-word names, e.g. `library`; `auto` asks the preset."
     )
     rewrites: tuple[str, ...] = setting(
-        TEXTS, [], "Other names upstream: `rancher/*=stable/rancher/*`; the first match counts."
+        REWRITES, [], "Other names upstream: `rancher/*=stable/rancher/*`; the first match counts."
     )
     allow: tuple[str, ...] = setting(PATTERNS, ["*"], "Names that may be pulled.")
     deny: tuple[str, ...] = setting(PATTERNS, [], "Names that may not, also if allowed.")

@@ -94,7 +94,7 @@ def test_other_variables_are_not_ours() -> None:
         ("zzz = 2\n", 1, "unknown section [zzz]", "[server], [storage]"),
         ("server = 2\n", 1, "server must be a section", "write [server]"),
         ("[log]\nzzz = 2\n", 2, "unknown key log.zzz", "[log] has level, format"),
-        ("[server]\n[server.tls]\nx = 1\n", 1, "unknown key server.tls", "server.tls_key"),
+        ("[server]\n[server.tls]\nx = 1\n", 2, "unknown key server.tls", "server.tls_key"),
     ],
 )
 def test_an_unknown_name_is_told_with_its_line_and_the_nearest_right_one(

@@ -1,0 +1,55 @@
+"""Names of upstreams: the host of a registry, or a word that an operator chose."""
+
+import re
+from typing import Final
+
+from entrepot.config.errors import Refusal
+from entrepot.oci.address import registry_host
+from entrepot.oci.errors import RegistryError
+
+TEMPLATE: Final = "*"
+"""The table of upstreams that stands for all that have none of their own."""
+
+PRESETS: Final = (
+    "docker.io",
+    "quay.io",
+    "ghcr.io",
+    "gcr.io",
+    "registry.k8s.io",
+    "mcr.microsoft.com",
+    "public.ecr.aws",
+    "registry.cloudflare.com",
+    "registry.rancher.com",
+    "registry.suse.com",
+)
+"""Public registries that need no table: their name says everything."""
+
+_PRESET_DOMAINS: Final = (".pkg.dev", ".gcr.io", ".azurecr.io", ".amazonaws.com", ".jfrog.io")
+_WORD: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
+
+
+def upstream_name(text: str) -> str:
+    """Return an upstream's one name: Docker Hub has several. Raise Refusal if it is none."""
+    if text != text.lower():
+        raise Refusal("write it in lower case")
+    if _WORD.fullmatch(text):
+        return text
+    try:
+        host = registry_host(text)
+    except RegistryError:
+        host = None
+    if host is None or "/" in text or not _usable_port(text):
+        raise Refusal(
+            "it is a registry's host such as registry.example.com:5000, or a word of a-z, 0-9 and -"
+        )
+    return host
+
+
+def has_preset(name: str) -> bool:
+    """Tell whether a registry's habits are known by its name alone."""
+    return name in PRESETS or name.endswith(_PRESET_DOMAINS)
+
+
+def _usable_port(host: str) -> bool:
+    port = host.rpartition(":")[2] if ":" in host.rpartition("]")[2] else "1"
+    return port.isdigit() and 0 < int(port) <= 65535

@@ -1,0 +1,71 @@
+"""TOML: a file's text as a document, with the lines that tomllib does not tell."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from entrepot.config.documents import Document
+from entrepot.config.errors import ConfigError, Problem
+
+_KEY: Final = re.compile(r"""\s*(?:([A-Za-z0-9_-]+)|("(?:[^"\\]|\\.)*")|'([^']*)')\s*(\.)?""")
+
+
+def toml_document(text: str, origin: str) -> Document:
+    """Parse TOML whose places are `origin:LINE`. Raise ConfigError if it is none."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Problem(origin, f"is not valid TOML: {error}")]) from None
+    return Document(content, _places(text, origin))
+
+
+def _places(text: str, origin: str) -> Callable[[tuple[str, ...]], str]:
+    """Return what names the line of a path: where it is assigned or headed, or else the nearest
+    line around it (of an inline table, say), or else the origin."""
+    lines = list(_named_lines(text))
+
+    def place(path: tuple[str, ...]) -> str:
+        for known in range(len(path), 0, -1):
+            around = path[:known]
+            exact = [number for number, name in lines if name == around]
+            # `[server.tls]` alone is a place for `server`, too.
+            if found := exact or [number for number, name in lines if name[:known] == around]:
+                return f"{origin}:{found[0]}"
+        return origin
+
+    return place
+
+
+def _named_lines(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield (line, path) of every heading and every assignment."""
+    heading: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        bare = line.lstrip()
+        if bare.startswith("["):
+            if (path := _dotted(bare.lstrip("["), "]")) is not None:
+                heading = path
+                yield number, heading
+        elif (path := _dotted(bare, "=")) is not None:
+            yield number, heading + path
+
+
+def _dotted(text: str, end: str) -> tuple[str, ...] | None:
+    """Read a dotted key that `end` follows; None where there is none."""
+    path: list[str] = []
+    at = 0
+    while match := _KEY.match(text, at):
+        bare, quoted, literal, dot = match.groups()
+        path.append(_unquoted(quoted) if quoted else bare or literal or "")
+        at = match.end()
+        if not dot:
+            return tuple(path) if text[at : at + 1] == end else None
+    return None
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text[1:-1]
