@@ -11,7 +11,7 @@ in seconds that the upstream has asked for.
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -94,3 +94,30 @@ class UpstreamEndpoint(Protocol):
     async def close(self) -> None:
         """Close all connections."""
         ...
+
+
+@runtime_checkable
+class TellsLocation(UpstreamEndpoint, Protocol):
+    """An endpoint that can say where its blobs really are, for clients that are sent there."""
+
+    async def location(self, name: RepositoryName, digest: Digest) -> str | None:
+        """Return where the upstream redirects a GET of the blob to, None if it sends it itself.
+
+        The URL may be signed for a short while only. Raise BlobUnknown, and Denied if it leads
+        to where no client should be sent (`rules/realms.may_lead_to`).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """One exchange with an upstream or its token server, for metrics and logs: no secret is in
+    it. `seconds` is the time to the answer's head; `status` is 0, and `error` says why, where
+    none came."""
+
+    method: str
+    url: str
+    status: int
+    seconds: float
+    http_version: str = ""
+    error: str = ""

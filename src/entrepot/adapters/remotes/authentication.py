@@ -7,6 +7,7 @@ says so.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -32,7 +33,11 @@ Scheme = Literal["", "basic", "bearer"]
 MOST_ROUNDS: Final = 5
 """How often one request is sent again with another authorization."""
 
+REFUSED_FOR: Final = 120.0
+"""How long a login that was refused is not tried again for what may be public, in seconds."""
+
 _PULL: Final = frozenset({"pull"})
+_ANYWHERE: Final = ""
 
 
 class Authentication:
@@ -40,6 +45,7 @@ class Authentication:
 
     `url` is its address. `allowed_realms` are hosts (or `host:port`) of other domains that may be
     sent its login. `anonymous_fallback` lets pulls go on without a login that is refused.
+    `remember_logins` off asks the store for each request. Without `answers` nothing is answered.
     """
 
     def __init__(
@@ -51,6 +57,9 @@ class Authentication:
         warn: Callable[[str], None],
         allowed_realms: Collection[str] = (),
         anonymous_fallback: bool = True,
+        remember_logins: bool = True,
+        answers: bool = True,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.registry = registry
         self.scheme: Scheme = ""
@@ -60,7 +69,10 @@ class Authentication:
         self.tokens = tokens
         self.warn = warn
         self.anonymous_fallback = anonymous_fallback
-        self.rejected: set[Credentials] = set()
+        self._refused: dict[tuple[Credentials, str], float] = {}
+        self._remember = remember_logins
+        self._answers = answers
+        self._clock = clock
         self._allowed_realms = frozenset(host.lower() for host in allowed_realms)
         self._store = store
         self._logins: dict[str, Credentials | None] = {}
@@ -71,6 +83,8 @@ class Authentication:
 
         A token is preferred, since it may also be had without a login.
         """
+        if not self._answers:
+            return None
         challenges = parse_challenges(*field_lines(response, "www-authenticate"))
         for challenge in challenges:
             if challenge.scheme == "bearer" and challenge.parameters.get("realm"):
@@ -86,12 +100,28 @@ class Authentication:
 
     async def login(self, repository: str) -> Credentials | None:
         """Return the login for a repository, as the store has it. Raise Unauthorized."""
+        store = self._store
+        if store is None:
+            return None
         async with self._looking:
+            if not self._remember:
+                return await store.find(self.registry, repository)
             if repository not in self._logins:
-                store = self._store
-                found = await store.find(self.registry, repository) if store else None
-                self._logins[repository] = found
+                self._logins[repository] = await store.find(self.registry, repository)
             return self._logins[repository]
+
+    def refuse(self, login: Credentials, repository: str) -> None:
+        """Note that a login is not accepted, for one repository or (empty) for any."""
+        now = self._clock()
+        self._refused = {key: until for key, until in self._refused.items() if until > now}
+        self._refused[login, repository] = now + REFUSED_FOR
+
+    def is_refused(self, login: Credentials | None, repository: str) -> bool:
+        """Say whether a login was refused a short while ago."""
+        if login is None or not self._refused:
+            return False
+        found = (self._refused.get((login, place), 0.0) for place in (repository, _ANYWHERE))
+        return max(found) > self._clock()
 
     def realm_gets_login(self) -> bool:
         """Say whether the realm may be sent the registry's login."""
@@ -192,7 +222,9 @@ class Attempt:
         try:
             return await self._ask()
         except (Unauthorized, Denied) as refused:
-            if not self._go_on_without():
+            # Who does not know the login knows it for no repository; less may be one's own.
+            everywhere = isinstance(refused, Unauthorized)
+            if not self._go_on_without(_ANYWHERE if everywhere else self._repository):
                 raise
             try:
                 return await self._ask()
@@ -214,14 +246,14 @@ class Attempt:
             return False
         if value not in self._sent:
             return True
-        return self._go_on_without() and None not in self._sent
+        return self._go_on_without(self._repository) and None not in self._sent
 
     async def _bearer_challenged(self, challenge: Challenge) -> bool:
         await self._look_up()
         if self._login is not None and self._login.registry_token:
             if render_bearer(self._login.registry_token) not in self._sent:
                 return True
-            return self._go_on_without()
+            return self._go_on_without(self._repository)
         wanted = parse_scopes(challenge.parameters.get("scope", ""))
         missing = [s for s in wanted if not any(one.covers(s) for one in self._scopes)]
         if missing:
@@ -237,7 +269,7 @@ class Attempt:
         known.tokens.forget(self._token)
         if self._token.number <= self._fetched_before:
             return True
-        return self._go_on_without()
+        return self._go_on_without(self._repository)
 
     async def _look_up(self) -> None:
         if self._looked_up:
@@ -250,22 +282,26 @@ class Attempt:
                 raise
             self._known.warn(f"{error.message}; going on without a login")
             self.notes.append(error.message)
-        if self._fallback and self._login in self._known.rejected:
-            self._go_on_without()
+        if self._fallback and self._known.is_refused(self._login, self._repository):
+            self._drop_login()
 
-    def _go_on_without(self) -> bool:
-        """Drop a login that was refused, if this request may do without; say whether."""
+    def _go_on_without(self, repository: str) -> bool:
+        """Drop a login that was refused for a repository (empty: for any), if this request may
+        do without; say whether."""
         if not self._fallback or self._login is None:
             return False
+        self._known.refuse(self._login, repository)
+        self._drop_login()
+        return True
+
+    def _drop_login(self) -> None:
         known = self._known
-        known.rejected.add(self._login)
         known.warn(
             f"{known.registry} does not accept the stored login; going on without it. Log in "
             f"again: entrepot login {known.registry}"
         )
         self.notes.append("the stored login is not accepted")
         self._login = None
-        return True
 
 
 def _asks_for_more(challenge: Challenge) -> bool:

@@ -28,6 +28,8 @@ class Request:
 
     `bulk` says that the response may be large: it then has a connection of its own, where it is
     faster and holds less memory than as one of several streams. A streamed body always has one.
+    `eager` says that somebody waits for each byte of a bulk response that is poured: a sink is
+    given the first ones at once, and never waits long for a full block.
     """
 
     method: str
@@ -35,6 +37,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Body | None = None
     bulk: bool = False
+    eager: bool = False
 
 
 class Response(Protocol):

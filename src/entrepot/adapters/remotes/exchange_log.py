@@ -5,12 +5,13 @@ tokens under names that nobody can list, header fields too: any other value read
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
 from entrepot.adapters.remotes.exchange import Request, Response
 from entrepot.logs import HIDDEN, get_logger, scrub
+from entrepot.ports.upstream_endpoint import Exchanged
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -39,14 +40,26 @@ _URL_IN_TEXT: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECA
 
 
 class ExchangeLog:
-    """Writes one line per exchange, and nothing unless it is `enabled`."""
+    """Writes one line per exchange, and nothing unless it is `enabled`. `observe` is told of
+    each exchange in any case."""
 
-    def __init__(self, enabled: bool) -> None:
+    def __init__(self, enabled: bool, observe: Callable[[Exchanged], None] | None = None) -> None:
         self.enabled = enabled
+        self._observe = observe
         self._logger: FilteringBoundLogger | None = None
 
     def answered(self, request: Request, response: Response, seconds: float) -> None:
         """Note a response whose head has arrived."""
+        if self._observe is not None:
+            self._observe(
+                Exchanged(
+                    request.method,
+                    shown_url(request.url),
+                    response.status,
+                    seconds,
+                    response.http_version,
+                )
+            )
         if not self.enabled:
             return
         self._log(
@@ -60,6 +73,10 @@ class ExchangeLog:
 
     def failed(self, request: Request, error: Exception, seconds: float) -> None:
         """Note a request that got no response."""
+        if self._observe is not None:
+            text = shown_text(str(error))
+            url = shown_url(request.url)
+            self._observe(Exchanged(request.method, url, 0, seconds, error=text))
         if self.enabled:
             self._log("no answer", request, seconds, error=shown_text(str(error)))
 

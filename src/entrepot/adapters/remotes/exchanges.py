@@ -16,6 +16,7 @@ from entrepot.ports.image_end import Sink
 from entrepot.ports.remote_registry import RateLimit
 from entrepot.protocol.rate_limits import parse_rate_limit
 from entrepot.protocol.warnings import parse_warnings
+from entrepot.rules.realms import origin
 
 USER_AGENT: Final = f"entrepot/{__version__}"
 
@@ -75,14 +76,24 @@ class Exchanges:
         self.log = log
         self.clock = clock
         self.rate_limit: RateLimit | None = None
+        self._base = ""
+        self._headers: Mapping[str, str] = {}
         self._transport = transport
         self._host = host
         self._on_warning = on_warning
         self._warned: set[str] = set()
 
+    def introduce(self, base: str, headers: Mapping[str, str]) -> None:
+        """Send header fields with every request to the origin of a URL, and to no other."""
+        self._base, self._headers = base, headers
+
     async def send(self, stack: AsyncExitStack, request: Request) -> Response:
         """Send a request as it is, and enter its response into the stack."""
-        request = replace(request, headers=_with_constants(request.headers))
+        fields = dict(request.headers)
+        if self._headers and origin(self._base) == origin(request.url):
+            # What the request itself says counts, as the token that was got for it.
+            fields = {**without(self._headers, *map(str.lower, fields)), **fields}
+        request = replace(request, headers=_with_constants(fields))
         started = self.clock()
         try:
             response = await stack.enter_async_context(self._transport.send(request))

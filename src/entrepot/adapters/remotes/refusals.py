@@ -285,7 +285,8 @@ def _is_registry(asking: Asking, answer: Settled) -> bool:
 
 
 def _route(asking: Asking) -> routes.Route | None:
+    path = urlsplit(asking.request.url).path.removeprefix(urlsplit(asking.base).path)
     try:
-        return routes.parse(urlsplit(asking.request.url).path)
+        return routes.parse(path)
     except RegistryError:
         return None

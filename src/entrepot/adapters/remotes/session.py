@@ -8,11 +8,11 @@ From the inside out: an exchange (`exchanges`), its redirects (`redirects`), its
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from entrepot.adapters.remotes.authentication import Attempt, Authentication, Scheme
 from entrepot.adapters.remotes.exchange import Request, Response, Transport
@@ -50,10 +50,18 @@ class Session:
 
     HTTPS is spoken, except: with `plain_http`; with a loopback host that answers plain HTTP; and
     where `tls_verify` is off (which the transport must know, too) and HTTPS fails.
+    `base_url` says where the registry is if its name does not: scheme, place, and a path in front
+    of `/v2/` (`https://art.example/artifactory/api/docker/key`); without a scheme (`//host`) that
+    is found out as for any host, and `https://` on loopback is meant.
+
+    `headers` go with every request to the registry's own origin, also for tokens there, and to
+    nobody else. With an `Authorization` among them no challenge is answered.
 
     Logins are looked up in `credentials` when the registry first asks, and sent to it and to its
     realm by the rules of `rules/realms`, with `allowed_realms` as well. `anonymous_fallback`
-    lets a pull go on without a login that is refused. `offline` asks for an identity token.
+    lets a pull go on without a login that is refused. `remember_logins` off asks `credentials`
+    each time. `offline` asks for an identity token. `token_retry_policy` is for requests for
+    tokens, if it is another one. `log` takes the place of that which `debug` makes.
     `on_warning` gets each warning for people once. The transport is not closed here.
     """
 
@@ -63,12 +71,17 @@ class Session:
         transport: Transport,
         credentials: CredentialStore | None = None,
         *,
+        base_url: str = "",
+        headers: Mapping[str, str] | None = None,
         plain_http: bool = False,
         tls_verify: bool = True,
         allowed_realms: Collection[str] = (),
         anonymous_fallback: bool = True,
+        remember_logins: bool = True,
         offline: bool = False,
         retry_policy: RetryPolicy | None = None,
+        token_retry_policy: RetryPolicy | None = None,
+        log: ExchangeLog | None = None,
         on_warning: Callable[[str], None] = _silent,
         debug: bool = False,
         clock: Callable[[], float] = time.time,
@@ -76,16 +89,22 @@ class Session:
         random: Callable[[], float] = random.random,
     ) -> None:
         self.host = host
-        self._place = _HUB_SERVER if host == DOCKER_HUB else host
-        self._plain_http = plain_http
+        where = urlsplit(base_url)
+        found = where.netloc + where.path.rstrip("/")
+        self._place = found or (_HUB_SERVER if host == DOCKER_HUB else host)
+        self._plain_http = plain_http or where.scheme == "http"
+        self._secure = where.scheme == "https"
+        self._headers = dict(headers or {})
         self._tls_verify = tls_verify
         self._url = ""
         self._reached = False
         self._opening = asyncio.Lock()
-        self._retries = Retries(retry_policy or RetryPolicy(), sleep=sleep, random=random)
+        policy = retry_policy or RetryPolicy()
+        self._retries = Retries(policy, sleep=sleep, random=random)
+        self._token_retries = Retries(token_retry_policy or policy, sleep=sleep, random=random)
         self._clock = clock
         self._exchanges = Exchanges(
-            transport, host=host, log=ExchangeLog(debug), clock=clock, on_warning=on_warning
+            transport, host=host, log=log or ExchangeLog(debug), clock=clock, on_warning=on_warning
         )
         self._tokens = Tokens(host, self._ask, clock=clock, offline=offline)
         self._authentication = Authentication(
@@ -95,6 +114,9 @@ class Session:
             warn=self._exchanges.warn,
             allowed_realms=allowed_realms,
             anonymous_fallback=anonymous_fallback,
+            remember_logins=remember_logins,
+            answers=not any(name.lower() == "authorization" for name in self._headers),
+            clock=clock,
         )
 
     @property
@@ -153,7 +175,7 @@ class Session:
         repeat: bool | None,
     ) -> Response:
         base = await self._open()
-        request = replace(request, url=urljoin(base, request.url))
+        request = replace(request, url=_absolute(base, request.url))
         if not may_lead_to(base, request.url):
             raise Denied(
                 f"{self.host} names an upload or page at a place that is not asked: it would leave "
@@ -189,8 +211,10 @@ class Session:
         request: Request,
         expect: Collection[int],
         repeat: bool | None = None,
+        retries: Retries | None = None,
     ) -> Response:
         """Send a request and follow its redirects, again while that may help and is allowed."""
+        retries = retries or self._retries
         repeatable = request.method in IDEMPOTENT if repeat is None else repeat
         failures = 0
         while True:
@@ -205,18 +229,18 @@ class Session:
                     error = ConnectionLost(error.message)
                 if not repeatable:
                     raise error from None
-                await self._retries.pause(failures, error)
+                await retries.pause(failures, error)
                 continue
             if self._url and same_origin(response.url, self._url):
                 self._reached = True
                 self._exchanges.note(response)
-            if not repeatable or response.status in expect or not self._retries.may_pass(response):
+            if not repeatable or response.status in expect or not retries.may_pass(response):
                 return response
             pause = asked_pause(response, self._clock())
-            if not self._retries.goes_on(failures, pause):
+            if not retries.goes_on(failures, pause):
                 return response
             await conversation.settle(response)
-            await self._retries.pause(failures, Unavailable(f"{self.host} is busy"), pause)
+            await retries.pause(failures, Unavailable(f"{self.host} is busy"), pause)
 
     async def _ask(self, request: Request) -> Settled:
         """Send a small request of our own, as for a token, and return whatever the answer is.
@@ -229,12 +253,14 @@ class Session:
             failures += 1
             async with AsyncExitStack() as stack:
                 conversation = Conversation(self._exchanges, stack)
-                response = await self._persist(conversation, request, stop, repeat=True)
+                response = await self._persist(
+                    conversation, request, stop, repeat=True, retries=self._token_retries
+                )
                 try:
                     return await conversation.whole(response, MAX_ANSWER)
                 except ConnectionLost as error:  # half a token is none
                     lost = error
-            await self._retries.pause(failures, lost)
+            await self._token_retries.pause(failures, lost)
 
     async def _ask_how(self, answer: Settled, request: Request) -> None:
         """Where a 401 does not say what it wants (as gcr.io's), ask at `/v2/`, once."""
@@ -251,13 +277,14 @@ class Session:
             if not self._url:
                 self._url = await self._find_url()
                 self._authentication.url = self._url
+                self._exchanges.introduce(self._url, self._headers)
         return self._url
 
     async def _find_url(self) -> str:
         secure, plain = f"https://{self._place}", f"http://{self._place}"
         if self._plain_http:
             return plain
-        if is_loopback(_without_port(self._place)):
+        if not self._secure and is_loopback(_without_port(self._place.partition("/")[0])):
             return await self._find_on_loopback(secure, plain)
         if self._tls_verify:
             return secure
@@ -317,6 +344,13 @@ def _with_authorization(request: Request, authorization: str | None) -> Request:
     if authorization is None:
         return request
     return replace(request, headers={**request.headers, "authorization": authorization})
+
+
+def _absolute(base: str, url: str) -> str:
+    """Return where a URL leads: below the registry's own path if it is a path, else as it says."""
+    if url.startswith("/") and not url.startswith("//"):
+        return base + url
+    return urljoin(base, url)
 
 
 def _without_port(place: str) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from entrepot.adapters.remotes.exchange import Request
 from entrepot.adapters.remotes.exchanges import Settled
 from entrepot.adapters.remotes.refusals import told
+from entrepot.adapters.remotes.retries import asked_pause
 from entrepot.oci.errors import (
     Denied,
     RegistryError,
@@ -99,6 +100,9 @@ class Tokens:
         it cannot now.
         """
         now = self._clock()
+        kept = self._kept.get(question)
+        if kept is not None and kept.expires > now:
+            return kept
         self._kept = {asked: token for asked, token in self._kept.items() if token.expires > now}
         for asked, token in self._kept.items():
             if asked.covers(question):
@@ -131,7 +135,7 @@ class Tokens:
         asked_at = self._clock()
         answer = await self._answer(question)
         if not 200 <= answer.status < 300:
-            raise _refused(self._registry, question, answer)
+            raise _refused(self._registry, question, answer, asked_at)
         text, lifetime, refresh = _read(self._registry, question, answer, asked_at)
         if refresh:
             self.identity_token = refresh
@@ -261,12 +265,15 @@ def _date(text: str, default: float) -> float:
         return default
 
 
-def _refused(registry: str, question: Question, answer: Settled) -> RegistryError:
+def _refused(registry: str, question: Question, answer: Settled, now: float) -> RegistryError:
     """Return the error of a server that gives no token."""
     said = str(told(answer.body))
     words = f" ({said})" if said else ""
     start = f"{_server(question)} answers {answer.status}{words} and gives no token for {registry}"
-    detail = {"registry": registry, "status": answer.status}
+    detail: dict[str, object] = {"registry": registry, "status": answer.status}
+    pause = asked_pause(answer, now)
+    if pause is not None:
+        detail["retry_after"] = pause
     if answer.status == 429:
         return TooManyRequests(f"{start}; wait a while", detail=detail)
     if answer.status >= 500 or answer.status == 408:

@@ -30,6 +30,12 @@ Origin = tuple[str, str]
 _PATIENCE: Final = 0.5
 """Seconds after which a sink is given what there is."""
 
+_EAGER_PATIENCE: Final = 0.05
+"""The same where somebody waits."""
+
+_AT_ONCE: Final = 256 << 10
+"""How many bytes are then given as they come."""
+
 _LOOK: Final = 0.2
 """Seconds that a thread waits for the network before it looks whether it is to stop."""
 
@@ -234,11 +240,14 @@ class Lanes:
 class Pour:
     """A body on its way from libcurl into a sink, collected to blocks.
 
-    `busy` says that the sink is at work; `failure` is what it raised.
+    `busy` says that the sink is at work; `failure` is what it raised. `eager` gives the sink the
+    first bytes as they come.
     """
 
-    def __init__(self, sink: Sink, turn: Turn) -> None:
+    def __init__(self, sink: Sink, turn: Turn, *, eager: bool = False) -> None:
         self._sink = sink
+        self._eager = eager
+        self._patience = _EAGER_PATIENCE if eager else _PATIENCE
         self._turn = turn
         self._block = mmap.mmap(-1, BLOCK)  # aligned, as a disk wants it that is written directly
         self._whole = memoryview(self._block)
@@ -280,7 +289,8 @@ class Pour:
 
     def look(self) -> None:
         """Give the sink what there is, if that has waited for long."""
-        if time.monotonic() - self._since > _PATIENCE:
+        at_once = self._eager and self._emptied < _AT_ONCE
+        if at_once or time.monotonic() - self._since > self._patience:
             self._empty()
 
     def finish(self) -> None:

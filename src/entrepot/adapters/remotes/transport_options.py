@@ -38,6 +38,11 @@ def set_connection(easy: Any, settings: TransportSettings) -> None:
     easy.setopt(pycurl.BUFFERSIZE, _RECEIVE_BUFFER)
     easy.setopt(pycurl.UPLOAD_BUFFERSIZE, _SEND_BUFFER)
     easy.setopt(pycurl.USERAGENT, settings.user_agent)
+    if settings.connect_to is not None:
+        place, address = settings.connect_to
+        port = place.rpartition(":")[2]
+        shown = f"[{address}]" if ":" in address else address
+        easy.setopt(pycurl.CONNECT_TO, [f"{place}:{shown}:{port}"])
 
 
 def set_trust(easy: Any, trust: Trust, verify: bool) -> None:

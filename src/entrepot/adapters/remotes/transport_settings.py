@@ -31,6 +31,9 @@ class TransportSettings:
     `response_timeout` the wait for the answer to a write that has been sent: a registry moves or
     hashes a large blob before it answers. `connections` is how many are kept open when idle;
     no request ever waits for one, since a copy holds a download while it uploads.
+
+    `connect_to` opens connections meant for one `host:port` to an address instead; requests and
+    certificates go by the name all the same.
     """
 
     verify: bool = True
@@ -42,6 +45,7 @@ class TransportSettings:
     connect_timeout: float = 10.0
     stall_timeout: float = 60.0
     response_timeout: float = 300.0
+    connect_to: tuple[str, str] | None = None
     http2: bool = True
     connections: int = 16
     user_agent: str = f"entrepot/{__version__}"

@@ -143,7 +143,7 @@ class Transfer:
             async for chunk in self.chunks():
                 await asyncio.to_thread(sink, memoryview(chunk))
             return
-        pour = Pour(sink, lane.turn)
+        pour = Pour(sink, lane.turn, eager=self._request.eager)
         try:
             await self._drive(pour, lambda: self._begin_pouring(pour))
         finally:
