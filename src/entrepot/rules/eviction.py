@@ -3,6 +3,9 @@
 A policy sees entries in queues, ordered by rank, and says where an entry belongs (`place`, `hit`)
 and what to do next to make room (`decide`). It keeps no state of its own: queue, rank and uses are
 kept with the entry by whoever owns the shelf, and the inflation (GDSF's L) with the shelf.
+
+Whoever owns the shelf decides how much room is needed, and asks `decide` again until there is so
+much, doing what it says in between. The policies that can be chosen are in `eviction_policies`.
 """
 
 from dataclasses import dataclass
@@ -35,7 +38,7 @@ class Shelf(Protocol):
     that are still being filled are not seen."""
 
     def first(self, queue: str) -> Entry | None:
-        """Return the entry of the lowest rank in a queue."""
+        """Return the entry of the lowest rank in a queue, any of them among equals."""
         ...
 
     def filled(self, queue: str) -> int:
@@ -80,5 +83,10 @@ class Policy(Protocol):
 
     def decide(self, shelf: Shelf, now: float, capacity: int) -> Evict | Move | None:
         """Say what to do next to make room on a shelf of `capacity` bytes; None if nothing can
-        go."""
+        go. `now` may stand still: sooner or later something is evicted all the same."""
+        ...
+
+    def overdue(self, shelf: Shelf, now: float) -> Evict | None:
+        """Say what goes although there is room; None if nothing does, which most policies say
+        always."""
         ...
