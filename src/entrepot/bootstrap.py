@@ -285,7 +285,10 @@ async def _work(
         listener.keep_only(slot)
 
     def fault(request: Request, error: Exception) -> None:
-        log.error("request failed", request=request.id, exc_info=error)
+        if isinstance(error, RegistryError):
+            log.warning("response broken off", request=request.id, reason=error.message)
+        else:
+            log.error("request failed", request=request.id, exc_info=error)
 
     access_log = logs.access_log(settings)
     async with opened(settings) as registry:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import Final, Protocol
 
+from entrepot.server.framing import may_repeat, open_body
 from entrepot.server.limits import Limits
 from entrepot.web.message import Application, Request, Response
 
@@ -132,8 +133,20 @@ class Server:
         if not self.connections:
             self._empty.set()
 
-    async def answer(self, request: Request) -> Response:
-        """Run the application; a fault in it becomes a 500, never a broken connection."""
+    async def answer(self, request: Request) -> tuple[Response, int]:
+        """Run the application, and open the file that its response sends (-1 without one).
+
+        A fault in it becomes a 500, never a broken connection. Content that has been evicted
+        between its decision and the opening is asked for once more.
+        """
+        response = await self._ask(request)
+        opened, file = open_body(request, response, self.refuse, last=not may_repeat(request))
+        if opened is None:
+            response = await self._ask(request)
+            opened, file = open_body(request, response, self.refuse, last=True)
+        return opened or response, file
+
+    async def _ask(self, request: Request) -> Response:
         self._handling += 1
         try:
             return await self.app(request)

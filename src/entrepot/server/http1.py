@@ -16,7 +16,6 @@ import httptools
 from entrepot.ports.delivery import Inline
 from entrepot.server.body import LOW_WATER, ReceivedBody
 from entrepot.server.connections import FOREVER, Server
-from entrepot.server.framing import open_body
 from entrepot.server.http1_head import Refused, read_head
 from entrepot.server.http1_writer import Http1Writer
 from entrepot.server.http2 import PREFACE, Http2Connection
@@ -162,7 +161,7 @@ class Http1Connection(asyncio.Protocol):
                 self._lose_body(f"no bytes for {self._server.limits.body_timeout:g} s")
         elif self._phase is Phase.SENDING:
             progress = self._writer.sent
-            if progress == self._progress:
+            if progress == self._progress and not self._writer.starved:
                 self.abort()
             self._progress = progress
             self.deadline = self._server.now + self._server.limits.body_timeout
@@ -347,13 +346,12 @@ class Http1Connection(asyncio.Protocol):
 
     async def _handle(self, request: Request, keep_alive: bool) -> None:
         started = perf_counter()
-        response = await self._server.answer(request)
+        response, file = await self._server.answer(request)
         body = request.body
         unread = isinstance(body, ReceivedBody) and not body.complete
         keep_alive = keep_alive and not (
             unread or response.close or self._draining or self._server.stopping
         )
-        response, file = open_body(request, response, self._server.refuse)
         try:
             date = self._server.date
             closing = await self._writer.send(request, response, file, date, close=not keep_alive)

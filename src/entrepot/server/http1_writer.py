@@ -8,9 +8,10 @@ from http import HTTPStatus
 from typing import Final
 
 from entrepot.ports.delivery import File, Follow, Inline, Redirect, Stream
+from entrepot.server.content_wait import ContentWait
 from entrepot.server.framing import NO_CONTENT, sends_body
-from entrepot.server.sendfile import FileTransfer
-from entrepot.web.chunks import chunks_of, read_blocks
+from entrepot.server.sendfile import FileTransfer, SpoolTransfer
+from entrepot.web.chunks import chunks_of, read_blocks, read_spool
 from entrepot.web.message import Request, Response
 
 STATUS_LINES: Final = {
@@ -23,11 +24,13 @@ class Http1Writer:
     from then on progress counts."""
 
     __slots__ = (
+        "_following",
         "_on_body",
         "_paused",
         "_tls",
         "_transfer",
         "_transport",
+        "_wait",
         "_waiter",
         "_written",
         "lost",
@@ -41,6 +44,8 @@ class Http1Writer:
         self._on_body = on_body
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
+        self._wait = ContentWait()
+        self._following = False
         self._transfer: FileTransfer | None = None
         self._written = 0
         self.lost = False
@@ -64,6 +69,7 @@ class Http1Writer:
             self._waiter.set_exception(ConnectionResetError("the client left"))
         if self._transfer is not None:
             self._transfer.abort()
+        self._wait.leave()
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────
 
@@ -76,15 +82,22 @@ class Http1Writer:
             return self._written
         return max(0, self._written - self._transport.get_write_buffer_size())
 
+    @property
+    def starved(self) -> bool:
+        """Whether the client waits for a spool to grow: that it gets nothing is not its fault,
+        and the spool's own failure is the end of it."""
+        return self._following and self._wait.waiting
+
     async def send(
         self, request: Request, response: Response, file: int, date: str, *, close: bool
     ) -> bool:
         """Send a response; return whether the connection must close to end its body.
 
-        `file` is the open descriptor of a File body, closed here; -1 for others. Raise OSError
-        if the client leaves or a file fails, ValueError for a response that is no valid one;
-        what was announced can then not be kept.
+        `file` is the open descriptor of a File or Follow body, closed here; -1 for others. Raise
+        OSError if the client leaves or a file fails, what a spool raises, ValueError for a
+        response that is no valid one; what was announced can then not be kept.
         """
+        self._following = isinstance(response.body, Follow)
         try:
             return await self._send(request, response, file, date, close=close)
         finally:
@@ -108,7 +121,7 @@ class Http1Writer:
         elif isinstance(body, Inline):
             self._written = body.length
             self._transport.write(head + body.content)
-        elif isinstance(body, File):
+        elif isinstance(body, File | Follow):
             await self._send_file(head, body, file)
         else:
             await self._send_stream(head, body, chunked=body.length is None and not unframed)
@@ -134,11 +147,14 @@ class Http1Writer:
             raise ValueError("a response header holds a line break")
         return (head + "\r\n").encode("latin-1")
 
-    async def _send_file(self, head: bytes, body: File, file: int) -> None:
+    async def _send_file(self, head: bytes, body: File | Follow, file: int) -> None:
         self._on_body()
         if self._tls:
             self._transport.write(head)
-            await self._write_all(read_blocks(file, body.offset, body.length))
+            if isinstance(body, File):
+                await self._write_all(read_blocks(file, body.offset, body.length))
+            else:
+                await self._write_all(read_spool(body, file))
             return
         await self._flushed()
         # The loop's transport lets nobody else wait on its socket; on a duplicate we may.
@@ -146,17 +162,25 @@ class Http1Writer:
         with socket.socket(fileno=os.dup(shared.fileno())) as sock:
             sock.setblocking(False)
             try:
-                taken = sock.send(head, socket.MSG_MORE)
+                # A spool's bytes may be long in coming: its head does not wait for them.
+                taken = sock.send(head, socket.MSG_MORE if isinstance(body, File) else 0)
             except BlockingIOError:
                 taken = 0
             if taken < len(head):
                 self._transport.write(head[taken:])
                 await self._flushed()
-            self._transfer = FileTransfer(sock, file, body.offset, body.length)
+            self._transfer = self._transfer_of(body, file, sock)
             try:
                 await self._transfer.run()
             finally:
                 self._written, self._transfer = self._transfer.sent, None
+
+    def _transfer_of(self, body: File | Follow, file: int, sock: socket.socket) -> FileTransfer:
+        if isinstance(body, File):
+            return FileTransfer(sock, file, body.offset, body.length)
+        return SpoolTransfer(
+            sock, file, body.offset, body.length, spool=body.spool, wait=self._wait
+        )
 
     async def _flushed(self) -> None:
         """Wait until the transport has nothing more to send."""
@@ -168,7 +192,7 @@ class Http1Writer:
         finally:
             self._transport.set_write_buffer_limits()
 
-    async def _send_stream(self, head: bytes, body: Stream | Follow, *, chunked: bool) -> None:
+    async def _send_stream(self, head: bytes, body: Stream, *, chunked: bool) -> None:
         self._on_body()
         self._transport.write(head)
         chunks = chunks_of(body)
@@ -177,9 +201,11 @@ class Http1Writer:
             raise OSError("the content ended early")
 
     async def _write_all(self, chunks: AsyncIterator[bytes]) -> None:
-        async for chunk in chunks:
-            if self.lost:
-                raise ConnectionResetError("the client left")
+        while True:
+            with self._wait:
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                return
             self._written += len(chunk)
             self._transport.write(chunk)
             if self._paused:

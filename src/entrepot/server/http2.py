@@ -24,11 +24,12 @@ from h2.exceptions import H2Error, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-from entrepot.ports.delivery import File, Redirect
+from entrepot.ports.delivery import File, Follow, Redirect
 from entrepot.server.body import ReceivedBody
 from entrepot.server.connections import FOREVER, Server
-from entrepot.server.framing import NO_CONTENT, open_body, sends_body
-from entrepot.web.chunks import chunks_of, read_blocks
+from entrepot.server.content_wait import ContentWait
+from entrepot.server.framing import NO_CONTENT, sends_body
+from entrepot.web.chunks import chunks_of, read_blocks, read_spool
 from entrepot.web.message import BodyIncomplete, EmptyBody, Headers, Request, Response
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -54,6 +55,8 @@ class Exchange:
     body: ReceivedBody | None = None
     window: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    wait: ContentWait = field(default_factory=ContentWait)
+    following: bool = False
     sent: int = 0
     received: int = 0
     seen: int = -1
@@ -144,7 +147,9 @@ class Http2Connection(asyncio.Protocol):
         self._unsent = unsent
         for exchange in list(self._exchanges.values()):
             moved = exchange.sent + exchange.received
-            waiting = exchange.sending or (exchange.body is not None and exchange.body.waiting)
+            starved = exchange.following and exchange.wait.waiting
+            sending = exchange.sending and not starved
+            waiting = sending or (exchange.body is not None and exchange.body.waiting)
             if waiting and moved == exchange.seen:
                 self._give_up(exchange)
             exchange.seen = moved
@@ -280,6 +285,7 @@ class Http2Connection(asyncio.Protocol):
     def _give_up(self, exchange: Exchange) -> None:
         exchange.lost = True
         exchange.window.set()
+        exchange.wait.leave()
         if exchange.body is not None:
             exchange.body.fail(BodyIncomplete("the client left in the middle of its body"))
 
@@ -287,8 +293,7 @@ class Http2Connection(asyncio.Protocol):
 
     async def _handle(self, request: Request, exchange: Exchange) -> None:
         started = perf_counter()
-        response = await self._server.answer(request)
-        response, file = open_body(request, response, self._server.refuse)
+        response, file = await self._server.answer(request)
         try:
             await self._send(request, response, exchange, file)
         except Exception as error:
@@ -338,11 +343,18 @@ class Http2Connection(asyncio.Protocol):
         exchange.sending = True
         if isinstance(body, File):
             await self._send_body(exchange, read_blocks(file, body.offset, body.length))
+        elif isinstance(body, Follow):
+            exchange.following = True
+            await self._send_body(exchange, read_spool(body, file))
         else:
             await self._send_body(exchange, chunks_of(body))
 
     async def _send_body(self, exchange: Exchange, chunks: AsyncIterator[bytes]) -> None:
-        async for chunk in chunks:
+        while True:
+            with exchange.wait:
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                break
             view = memoryview(chunk)
             while view:
                 room = await self._room(exchange)

@@ -271,9 +271,9 @@ async def _chunks(delivery: Delivery) -> AsyncIterator[bytes]:
         case Stream(arriving):
             async for chunk in arriving:
                 yield chunk
-        case Follow(spool, offset, length):
-            async for chunk in spool.read(offset, length):
-                yield chunk
+        case Follow():
+            async for block in _followed(delivery):
+                yield block
         case _:
             raise Unsupported(
                 "this store keeps its content elsewhere and hands out links to it; "
@@ -302,6 +302,21 @@ async def _blocks(file: File) -> AsyncIterator[bytes]:
         if ahead is not None:  # the thread must not read from a closed file
             await asyncio.wait([ahead])
             ahead.exception()
+        os.close(descriptor)
+
+
+async def _followed(follow: Follow) -> AsyncIterator[bytes]:
+    """Yield a spool's bytes behind its writer."""
+    descriptor = follow.spool.open()
+    at, end = follow.offset, follow.offset + follow.length
+    try:
+        while at < end:
+            ready = min(await follow.spool.available(at), end)
+            while at < ready:
+                block = _read(descriptor, at, ready)  # just written, so in memory
+                at += len(block)
+                yield block
+    finally:
         os.close(descriptor)
 
 

@@ -1,6 +1,7 @@
 """Reading a delivery as a face would: `chunks` piece by piece, `collect` all of it."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 from urllib.request import urlopen
@@ -27,9 +28,9 @@ async def chunks(delivery: Delivery) -> AsyncIterator[bytes]:
         case Stream(arriving):
             async for chunk in arriving:
                 yield chunk
-        case Follow(spool, offset, length):
-            async for chunk in spool.read(offset, length):
-                yield chunk
+        case Follow():
+            async for block in _followed(delivery):
+                yield block
         case Redirect(url):
             yield await asyncio.to_thread(_fetch, url)
 
@@ -44,6 +45,22 @@ def _blocks(file: File) -> Iterator[bytes]:
                 raise EOFError(f"{file.path} ends {left} bytes too early")
             left -= len(block)
             yield block
+
+
+async def _followed(follow: Follow) -> AsyncIterator[bytes]:
+    file = follow.spool.open()
+    at, end = follow.offset, follow.offset + follow.length
+    try:
+        while at < end:
+            ready = min(await follow.spool.available(at), end)
+            while at < ready:
+                block = os.pread(file, min(ready - at, BLOCK), at)
+                if not block:
+                    raise EOFError(f"a spool says it has {ready} bytes, and has only {at}")
+                at += len(block)
+                yield block
+    finally:
+        os.close(file)
 
 
 def _fetch(url: str) -> bytes:

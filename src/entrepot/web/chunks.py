@@ -30,8 +30,19 @@ async def read_blocks(file: int, offset: int, length: int) -> AsyncIterator[byte
         yield block
 
 
+async def read_spool(delivery: Follow, file: int) -> AsyncIterator[bytes]:
+    """Yield a range of a spool that `file` is open on, as it grows. Raise what the spool does."""
+    at, end = delivery.offset, delivery.offset + delivery.length
+    while at < end:
+        ready = min(await delivery.spool.available(at), end)
+        async for block in read_blocks(file, at, ready - at):
+            yield block
+        at = ready
+
+
 async def chunks_of(delivery: Delivery) -> AsyncIterator[bytes]:
-    """Yield a delivery's bytes. Raise OSError if a file fails, ValueError for a redirect."""
+    """Yield a delivery's bytes. Raise OSError if a file fails, what a spool raises, ValueError for
+    a redirect."""
     if isinstance(delivery, Inline):
         yield delivery.content
     elif isinstance(delivery, File):
@@ -42,8 +53,12 @@ async def chunks_of(delivery: Delivery) -> AsyncIterator[bytes]:
         finally:
             os.close(file)
     elif isinstance(delivery, Follow):
-        async for chunk in delivery.spool.read(delivery.offset, delivery.length):
-            yield chunk
+        file = delivery.spool.open()
+        try:
+            async for block in read_spool(delivery, file):
+                yield block
+        finally:
+            os.close(file)
     elif isinstance(delivery, Redirect):
         raise ValueError("a redirect has no bytes; a face renders it as one")
     else:
