@@ -130,7 +130,16 @@ class PaginationNumberInvalid(RegistryError):
 
 
 class Unauthorized(RegistryError):
+    """A login is missing or wrong. Where it is ours to ask for one, `challenge` says how: the value
+    of WWW-Authenticate."""
+
     code = "UNAUTHORIZED"
+
+    def __init__(
+        self, message: str, *, detail: Mapping[str, object] | None = None, challenge: str = ""
+    ) -> None:
+        super().__init__(message, detail=detail)
+        self.challenge = challenge
 
 
 class Denied(RegistryError):
