@@ -54,6 +54,11 @@ class FilesystemSpoolWriter:
     def spool(self) -> FilesystemSpool:
         return self._spool
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has been committed, released or discarded."""
+        return self._ended
+
     def write(self, piece: memoryview) -> None:
         with self._writing:
             if self._ended:

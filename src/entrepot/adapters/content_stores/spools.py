@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 from entrepot.adapters.content_stores.blob_files import BlobFiles
 from entrepot.adapters.content_stores.disk_errors import disk_errors
@@ -44,7 +44,7 @@ class FilesystemSpools:
         self._threads = threads
         self._patience = patience
         self._spools: WeakValueDictionary[Digest, FilesystemSpool] = WeakValueDictionary()
-        self._writers: WeakSet[FilesystemSpoolWriter] = WeakSet()
+        self._writers: list[FilesystemSpoolWriter] = []
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
     async def begin(self, digest: Digest, size: int) -> FilesystemSpoolWriter | None:
@@ -70,7 +70,7 @@ class FilesystemSpools:
             spool = self._spool(file.place, os.dup(file.descriptor))
         spool.attach()
         writer = FilesystemSpoolWriter(file, spool, self._blobs, self._threads)
-        self._writers.add(writer)
+        self._writers = [*(one for one in self._writers if not one.ended), writer]
         return writer
 
     def _spool(self, place: SpoolPlace, descriptor: int) -> FilesystemSpool:
@@ -143,6 +143,6 @@ class FilesystemSpools:
 
     async def close(self) -> None:
         """Leave what is being written for the next start. The store closes after this."""
-        for writer in list(self._writers):
+        for writer in self._writers:
             await writer.release()
         self._places.locks.close()
