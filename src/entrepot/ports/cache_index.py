@@ -28,6 +28,8 @@ State = Literal["filling", "stored", "evicting"]
 LARGEST: Final = 1 << 60
 """Bytes that any cache may take in all, so that sums of sizes that upstreams tell stay sound."""
 
+OVERDUE_AT_ONCE: Final = 500
+
 
 @dataclass(frozen=True, slots=True)
 class CachedTag:
@@ -141,6 +143,17 @@ class CachedNames(Protocol):
         """Note that the repository holds manifests and blobs (digest and size)."""
         ...
 
+    async def expect(
+        self, repository: str, descriptors: Sequence[Descriptor], *, at: float
+    ) -> None:
+        """Note what a manifest of the repository refers to. Anybody can write any digest into a
+        manifest, so that makes nothing readable: it tells sizes beforehand."""
+        ...
+
+    async def expected(self, repository: str, digest: Digest) -> Descriptor | None:
+        """Return what a manifest of the repository says of a digest."""
+        ...
+
     async def absent(self, repository: str, reference: str) -> float | None:
         """Return until when the upstream need not be asked again for what it had not; that may
         be in the past already."""
@@ -164,7 +177,8 @@ class CacheCatalog(Protocol):
         ...
 
     async def links(self, repository: str) -> Sequence[Digest]:
-        """Return the digests of manifests and blobs that a repository is known to hold."""
+        """Return the digests of manifests and blobs that a repository is known to hold, or is
+        expected to."""
         ...
 
     async def purge(self, repository: str, reference: Tag | Digest | None = None) -> int:
@@ -223,9 +237,12 @@ class CachedContents(Protocol):
     async def choose(
         self, policy: Policy, upstream: str | None, size: int, capacity: int, *, at: float
     ) -> Sequence[CachedContent]:
-        """Choose content of at least `size` bytes, as far as there is any, of one upstream or of
-        all (None); it is `evicting` from now on and counted as an eviction. The caller removes
-        the bytes, then calls `forget`."""
+        """Choose what the policy says is overdue (at most OVERDUE_AT_ONCE), then more until it is
+        at least `size` bytes, as far as there is any: of one upstream, or of all (None).
+
+        It is `evicting` from now on and counted as an eviction. The caller removes the bytes, then
+        calls `forget`. With a size of 0, only what is overdue is chosen.
+        """
         ...
 
     async def take(self, digest: Digest) -> bool:

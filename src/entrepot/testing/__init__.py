@@ -19,13 +19,17 @@ import pytest
 # So that a failing assert shows its values also when it stands in a suite.
 pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in iter_modules(__path__)))
 
-from entrepot.testing.content_store_suite import (  # noqa: E402 - not before it is rewritten
+from entrepot.testing.cache_index_suite import (  # noqa: E402 - not before it is rewritten
+    CacheIndexSuite,
+)
+from entrepot.testing.content_store_suite import (  # noqa: E402
     CanEnumerateSuite,
     ContentStoreSuite,
     FullContentStoreSuite,
 )
 from entrepot.testing.deliveries import collect  # noqa: E402
 from entrepot.testing.image_end_suite import ImageEndSuite  # noqa: E402
+from entrepot.testing.memory_cache_index import MemoryCacheIndex  # noqa: E402
 from entrepot.testing.memory_content_store import MemoryContentStore  # noqa: E402
 from entrepot.testing.memory_end import MemoryEnd, MemoryImages  # noqa: E402
 from entrepot.testing.metadata_store_suite import MetadataStoreSuite  # noqa: E402
@@ -71,6 +75,7 @@ from entrepot.testing.mock_tokens import TokenFlavour, TokenServer  # noqa: E402
 __all__ = [
     "AcceptThenFail",
     "BadJson",
+    "CacheIndexSuite",
     "CanEnumerateSuite",
     "Challenge",
     "ContentStoreSuite",
@@ -86,6 +91,7 @@ __all__ = [
     "ImageEndSuite",
     "Instead",
     "LoseUpload",
+    "MemoryCacheIndex",
     "MemoryContentStore",
     "MemoryEnd",
     "MemoryImages",

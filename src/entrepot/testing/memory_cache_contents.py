@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Final
 
 from entrepot.oci.digest import Digest
-from entrepot.ports.cache_index import CachedContent, Quota, State, Usage
+from entrepot.ports.cache_index import OVERDUE_AT_ONCE, CachedContent, Quota, State, Usage
 from entrepot.rules.eviction import Entry, Evict, Placement, Policy
 
-_FEWEST_GHOSTS = 1_000
+_FEWEST_GHOSTS: Final = 1_000
+_NOWHERE: Final = Placement("", 0, 0)
 
 
 @dataclass(slots=True)
@@ -16,7 +18,7 @@ class Row:
 
     content: CachedContent
     policy: str = ""
-    placement: Placement = Placement("", 0, 0)
+    placement: Placement = _NOWHERE
 
     @property
     def is_seen(self) -> bool:
@@ -117,6 +119,9 @@ class MemoryContents:
         shelf = MemoryShelf(self.rows, policy, upstream)
         self._adopt(shelf)
         chosen: list[CachedContent] = []
+        while len(chosen) < OVERDUE_AT_ONCE and (late := policy.overdue(shelf, at)) is not None:
+            row = self.rows[Digest.parse(late.entry.key)]
+            chosen.append(self._evict(row, late, policy, upstream))
         while sum(one.size for one in chosen) < size:
             step = policy.decide(shelf, at, capacity)
             if step is None:

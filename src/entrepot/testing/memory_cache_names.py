@@ -18,6 +18,7 @@ class MemoryNames:
     tags: dict[tuple[str, str], CachedTag] = field(default_factory=dict)
     manifests: dict[tuple[str, Digest], Descriptor] = field(default_factory=dict)
     blobs: dict[tuple[str, Digest], int] = field(default_factory=dict)
+    hints: dict[tuple[str, Digest], Descriptor] = field(default_factory=dict)
     gone: dict[tuple[str, str], float] = field(default_factory=dict)
 
     async def tag(self, repository: str, tag: Tag) -> CachedTag | None:
@@ -61,6 +62,15 @@ class MemoryNames:
             self.blobs[repository, digest] = size
             self.gone.pop((repository, str(digest)), None)
 
+    async def expect(
+        self, repository: str, descriptors: Sequence[Descriptor], *, at: float
+    ) -> None:
+        for one in descriptors:
+            self.hints[repository, one.digest] = Descriptor(one.media_type, one.digest, one.size)
+
+    async def expected(self, repository: str, digest: Digest) -> Descriptor | None:
+        return self.hints.get((repository, digest))
+
     async def absent(self, repository: str, reference: str) -> float | None:
         return self.gone.get((repository, reference))
 
@@ -68,6 +78,10 @@ class MemoryNames:
         now = self.now()
         self.gone = {name: end for name, end in self.gone.items() if end >= now}
         self.gone[repository, reference] = until
+
+    def held(self) -> list[tuple[str, Digest]]:
+        """Return every repository with every digest that it holds or is expected to."""
+        return [*self.manifests, *self.blobs, *self.hints]
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +93,7 @@ class MemoryCatalog:
     recorded: list[CacheEvent] = field(default_factory=list)
 
     async def repositories(self, *, after: str = "", limit: int) -> Sequence[str]:
-        found = {repository for repository, _ in (*self.names.manifests, *self.names.blobs)}
+        found = {repository for repository, _ in self.names.held()}
         return sorted(name for name in found if name > after)[:limit]
 
     async def tags(self, repository: str) -> Sequence[tuple[Tag, CachedTag]]:
@@ -88,8 +102,7 @@ class MemoryCatalog:
         return [(tag, cached) for tag, cached in known if cached]
 
     async def links(self, repository: str) -> Sequence[Digest]:
-        both = (*self.names.manifests, *self.names.blobs)
-        return sorted({digest for home, digest in both if home == repository})
+        return sorted({digest for home, digest in self.names.held() if home == repository})
 
     async def purge(self, repository: str, reference: Tag | Digest | None = None) -> int:
         names, gone = self.names, set[str]()
@@ -103,6 +116,7 @@ class MemoryCatalog:
         names.tags = {key: tag for key, tag in names.tags.items() if not goes(*key, tag.digest)}
         names.manifests = {key: one for key, one in names.manifests.items() if not goes(*key)}
         names.blobs = {key: one for key, one in names.blobs.items() if not goes(*key)}
+        names.hints = {key: one for key, one in names.hints.items() if not goes(*key)}
         text = None if reference is None else str(reference)
         for home, absent in list(names.gone):
             if home == repository and text in (None, absent):

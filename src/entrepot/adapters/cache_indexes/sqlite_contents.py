@@ -2,14 +2,14 @@
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from entrepot.adapters.cache_indexes import sqlite_statements as sql
 from entrepot.adapters.cache_indexes.sqlite_reader import Row, SqliteReader
 from entrepot.adapters.cache_indexes.sqlite_shelf import SqliteShelf, inflation, put
 from entrepot.adapters.cache_indexes.sqlite_writer import SqliteWriter
 from entrepot.oci.digest import Digest
-from entrepot.ports.cache_index import CachedContent, Quota, State
+from entrepot.ports.cache_index import OVERDUE_AT_ONCE, CachedContent, Quota, State
 from entrepot.rules.eviction import Evict, Policy
 
 _FEWEST_GHOSTS: Final = 1_000
@@ -119,26 +119,21 @@ def _choose(
     """Do what the policy says until enough is chosen, or nothing can be."""
     shelf = SqliteShelf(connection, policy, upstream)
     shelf.adopt()
-    chosen: list[Any] = []
-    freed = 0
+    chosen: list[Row] = []
+    while len(chosen) < OVERDUE_AT_ONCE and (step := policy.overdue(shelf, at)) is not None:
+        chosen.append(_evict(connection, policy, upstream, step))
+    freed = sum(row[1] for row in chosen)
     while freed < size and (step := shelf.settle(at, capacity)) is not None:
-        rows = connection.execute(sql.EVICT, (step.entry.key,)).fetchall()
-        if not rows:
-            break  # not on the shelf, whatever the policy believes
-        _note(connection, policy, upstream, step, rows[0])
-        chosen += rows
+        chosen.append(_evict(connection, policy, upstream, step))
         freed += step.entry.size
     return chosen
 
 
-def _note(
-    connection: sqlite3.Connection,
-    policy: Policy,
-    upstream: str | None,
-    step: Evict,
-    row: Row,
-) -> None:
-    """Count an eviction, remember what went, and raise the inflation."""
+def _evict(
+    connection: sqlite3.Connection, policy: Policy, upstream: str | None, step: Evict
+) -> Row:
+    """Mark an entry, count its eviction, remember it, and raise the inflation."""
+    row: Row = connection.execute(sql.EVICT, (step.entry.key,)).fetchall()[0]
     connection.execute(sql.COUNT_EVICTION, (row[3], row[1]))
     if step.inflation is not None:
         connection.execute(sql.SET_INFLATION, (policy.name, upstream or "", step.inflation))
@@ -146,3 +141,4 @@ def _note(
         ((items,),) = connection.execute(sql.ITEMS).fetchall()
         connection.execute(sql.REMEMBER, (step.entry.key,))
         connection.execute(sql.TRIM_GHOSTS, (max(items, _FEWEST_GHOSTS),))
+    return row

@@ -12,7 +12,7 @@ from entrepot.oci.digest import Digest
 from entrepot.oci.reference import Tag
 from entrepot.ports.cache_index import CachedTag, CacheEvent
 
-_BLOB, _MANIFEST = 0, 1
+_BLOB, _MANIFEST, _EXPECTED = 0, 1, 2
 _EVERYTHING: Final = ""
 MOST_ABSENT: Final = 100_000
 """What was absent is forgotten beyond so many, the oldest first: who asks for names that do not
@@ -60,6 +60,16 @@ class SqliteNames:
             *((str(digest), _BLOB, "", size) for digest, size in blobs),
         ]
         await self._writer.run(_link, repository, rows, at)
+
+    async def expect(
+        self, repository: str, descriptors: Sequence[Descriptor], *, at: float
+    ) -> None:
+        rows = [(str(one.digest), _EXPECTED, one.media_type, one.size) for one in descriptors]
+        await self._writer.run(_expect, repository, rows, at)
+
+    async def expected(self, repository: str, digest: Digest) -> Descriptor | None:
+        row = self._reader.row(sql.LINKED, repository, str(digest), _EXPECTED)
+        return None if row is None else Descriptor(row[0], digest, row[1])
 
     async def absent(self, repository: str, reference: str) -> float | None:
         row = self._reader.row(sql.ABSENT, repository, reference)
@@ -122,13 +132,16 @@ def _set_tag(
     return Digest.parse(before[0][0]) if before else None
 
 
-def _link(
-    connection: sqlite3.Connection,
-    repository: str,
-    rows: Sequence[tuple[str, int, str, int]],
-    at: float,
-) -> None:
+Rows = Sequence[tuple[str, int, str, int]]
+"""Digest, kind, media type and size."""
+
+
+def _expect(connection: sqlite3.Connection, repository: str, rows: Rows, at: float) -> None:
     connection.executemany(sql.LINK, [(repository, *row, at) for row in rows])
+
+
+def _link(connection: sqlite3.Connection, repository: str, rows: Rows, at: float) -> None:
+    _expect(connection, repository, rows, at)
     connection.executemany(sql.PRESENT, [(repository, digest) for digest, *_ in rows])
 
 

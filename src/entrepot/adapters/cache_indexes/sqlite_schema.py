@@ -10,7 +10,8 @@ change content without changing them, in the same transaction.
   begins with the policy's name); `links` counts the rows of `link`.
 - `shelf`: bytes by queue of what a policy sees, that is stored and not pinned.
 - `pin`: also of content that is not there (yet).
-- `link`: what a repository holds; `kind` is 1 for manifests, 0 for blobs, which have no media type.
+- `link`: what a repository holds; `kind` is 1 for manifests, 0 for blobs, which have no media
+  type, and 2 for what a manifest refers to.
 - `ghost`: evicted not long ago, in the order of `id`.
 """
 
