@@ -44,7 +44,9 @@ app.command(
 def show(
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help=f"TOML file to read, else what {FILE_VARIABLE} names."),
+        typer.Option(
+            metavar="FILE", help=f"TOML or YAML file to read, else what {FILE_VARIABLE} names."
+        ),
     ] = None,
     output: Annotated[
         Literal["toml", "json"], typer.Option("--output", "-o", help="Form of the output.")
@@ -60,7 +62,7 @@ def show(
 def check(
     file: Annotated[
         Path | None,
-        typer.Argument(help=f"TOML file to check, else what {FILE_VARIABLE} names."),
+        typer.Argument(help=f"TOML or YAML file to check, else what {FILE_VARIABLE} names."),
     ] = None,
 ) -> None:
     """Look for mistakes in a file and in the environment, and name every one."""

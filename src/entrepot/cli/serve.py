@@ -33,7 +33,7 @@ def serve(
         typer.Option(metavar="DIR", help="Where everything is kept.", show_default="entrepot-data"),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML file with further settings.")
+        Path | None, typer.Option(metavar="FILE", help="TOML or YAML file with further settings.")
     ] = None,
     workers: Annotated[
         str | None,

@@ -20,7 +20,8 @@ _SRV: Final = re.compile(
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
     """One endpoint. `url` has no slash at its end and no `/v2`; of endpoints that take turns one
-    of `weight` 3 gets thrice as much as one of 1; `cost` is in any unit, the same for all."""
+    of `weight` 3 gets thrice as much as one of 1, and one of 0 nothing while another is well;
+    `cost` is in any unit, the same for all."""
 
     url: str
     weight: int = 1
@@ -46,8 +47,8 @@ def _number(key: str, text: str) -> float:
         number = int(text) if key == "weight" else float(text)
     except ValueError:
         raise Refusal(f"{key} must be a number") from None
-    if key == "weight" and not 1 <= number <= MAX_WEIGHT:
-        raise Refusal(f"weight must be a whole number from 1 to {MAX_WEIGHT}")
+    if key == "weight" and not 0 <= number <= MAX_WEIGHT:
+        raise Refusal(f"weight must be a whole number from 0 to {MAX_WEIGHT}")
     if not (math.isfinite(number) and number >= 0):
         raise Refusal("cost must be 0 or more")
     return number

@@ -22,9 +22,17 @@ PRESETS: Final = (
     "registry.rancher.com",
     "registry.suse.com",
 )
-"""Public registries that need no table: their name says everything."""
+"""Public registries that need no table: their name says everything (`rules/upstream_presets`)."""
 
-_PRESET_DOMAINS: Final = (".pkg.dev", ".gcr.io", ".azurecr.io", ".amazonaws.com", ".jfrog.io")
+_PRESET_DOMAINS: Final = (
+    "-docker.pkg.dev",
+    ".gcr.io",
+    ".azurecr.io",
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".workers.dev",
+    ".jfrog.io",
+)
 _WORD: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
 
 
