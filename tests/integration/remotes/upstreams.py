@@ -20,6 +20,7 @@ async def opened(
     url: str,
     *,
     exchanges: list[Exchanged] | None = None,
+    warnings: list[str] | None = None,
     transports: Transports | None = None,
     environ: dict[str, str] | None = None,
     **settings: Any,
@@ -30,6 +31,7 @@ async def opened(
         UpstreamSettings(**settings),
         environ=environ or {},
         on_exchange=None if exchanges is None else exchanges.append,
+        on_warning=(warnings if warnings is not None else []).append,
         transports=transports,
     )
     try:

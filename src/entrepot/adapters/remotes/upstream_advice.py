@@ -24,12 +24,15 @@ _WORDS: Final[Sequence[tuple[re.Pattern[str], str]]] = tuple(
 )
 
 
+def advised(text: str) -> str:
+    """Put settings in the place of commands and options."""
+    if "--" in text or "entrepot " in text:
+        for pattern, words in _WORDS:
+            text = pattern.sub(words, text)
+    return text
+
+
 def advise(error: RegistryError) -> None:
-    """Put settings in the place of commands and options, in the error's message."""
-    message = error.message
-    if "--" not in message and "entrepot " not in message:
-        return
-    for pattern, text in _WORDS:
-        message = pattern.sub(text, message)
-    error.message = message
-    error.args = (message, *error.args[1:])
+    """Put settings in the place of commands and options in an error's message."""
+    error.message = advised(error.message)
+    error.args = (error.message, *error.args[1:])

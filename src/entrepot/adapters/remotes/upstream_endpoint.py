@@ -88,6 +88,11 @@ class HttpEndpoint:
         return self._url or self._session.url
 
     @property
+    def host(self) -> str:
+        """The registry as its logins name it: `host[:port]`, `docker.io` for Docker Hub."""
+        return self._session.host
+
+    @property
     def rate_limit(self) -> RateLimit | None:
         """See `UpstreamEndpoint.rate_limit`."""
         return self._session.rate_limit

@@ -13,6 +13,7 @@ from entrepot.adapters.remotes.manifests import MAX_SIZE
 from entrepot.adapters.remotes.session import Session
 from entrepot.adapters.remotes.transport import CurlTransport
 from entrepot.adapters.remotes.transport_settings import TransportSettings
+from entrepot.adapters.remotes.upstream_advice import advised
 from entrepot.adapters.remotes.upstream_endpoint import ONCE, HttpEndpoint
 from entrepot.adapters.remotes.upstream_logins import login_of
 from entrepot.config.upstreams import UpstreamSettings
@@ -87,7 +88,7 @@ def open_endpoint(
         remember_logins=not login.changes,
         retry_policy=ONCE,
         token_retry_policy=TOKENS,
-        on_warning=on_warning,
+        on_warning=lambda text: on_warning(advised(text)),
         log=ExchangeLog(debug, on_exchange),
     )
     close: Callable[[], Awaitable[None]] = partial(shared.give_back, connections)

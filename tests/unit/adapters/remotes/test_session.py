@@ -400,3 +400,34 @@ async def test_a_response_is_given_back_when_its_reader_fails() -> None:
         async with scene.session.send(Request("GET", PATH)):
             raise KeyError
     assert scene.transport.open == 0
+
+
+class TestPlace:
+    """Where the registry is, if its name does not tell."""
+
+    @pytest.mark.parametrize(
+        ("base", "asked"),
+        [
+            ("https://art.example:8443/api/key/", ["https://art.example:8443/api/key"]),
+            ("https://localhost:5000", ["https://localhost:5000"]),
+            ("http://art.example", ["http://art.example"]),
+        ],
+        ids=["path", "loopback", "plain"],
+    )
+    async def test_a_url_stands_in_front_of_every_path(self, base: str, asked: list[str]) -> None:
+        made = Scene(lambda _: Answer(), host="docker.io", options={"base_url": base})
+        await made.ask()
+        assert made.transport.asked == [f"GET {url}{PATH}" for url in asked]
+        assert made.session.url == asked[0]
+
+    async def test_without_a_scheme_that_is_found_out(self) -> None:
+        made = Scene(lambda _: Answer(), options={"base_url": "//localhost:5000/key"})
+        await made.ask()
+        start = "GET http://localhost:5000/key"
+        assert made.transport.asked == [f"{start}/v2/", f"{start}{PATH}"]
+
+    async def test_fields_of_ours_go_to_its_origin_only(self) -> None:
+        options = {"base_url": "https://art.example", "headers": {"X-Key": "1"}}
+        made = Scene(in_turn(to("https://cdn.example/x"), Answer()), options=options)
+        await made.ask()
+        assert [one.headers.get("X-Key") for one in made.transport.requests] == ["1", None]
