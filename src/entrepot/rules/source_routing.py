@@ -127,8 +127,8 @@ class Question:
 class RoutingTable:
     """All routes, by everything that can name them. Make one by `of`.
 
-    `default` takes names that say no registry and are not `hosted`; `everything` takes all that
-    no other route is named for, also names that look like a host. `own` are this server's names.
+    `default` takes names that say no registry and are not `hosted`; `everything` goes before it and
+    takes names that look like a host, too. `own` are this server's names.
     `template` makes the route of a host that an `open` table has none for.
     """
 
@@ -226,10 +226,10 @@ def resolve(table: RoutingTable, question: Question) -> Source:
         return bound.source(name)
     if named is not None:
         return named.source(RepositoryName(rest))
-    if table.everything is not None:
-        return table.everything.source(name)
     if table.hosted.first(name) is not None:
         return Hosted(name)
+    if table.everything is not None:
+        return table.everything.source(name)
     if slash and _looks_like_host(first):
         return _stranger(table, first).source(RepositoryName(rest))
     return table.default.source(name) if table.default is not None else Hosted(name)

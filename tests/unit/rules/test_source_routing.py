@@ -291,7 +291,8 @@ def test_one_upstream_can_have_everything() -> None:
         assert ask(table, name, ns="images.example") == Redirected("redirect", RepositoryName(name))
     with pytest.raises(Denied):
         ask(table, "a", prefix="docker.io")
-    beside = RoutingTable.of([QUAY], everything=everything)
+    beside = RoutingTable.of([QUAY], everything=everything, hosted=["apps/*"])
+    assert ask(beside, "apps/x") == hosted("apps/x")
     assert ask(beside, "quay.io/a/b") == mirrored("quay.io", "a/b")
 
 
