@@ -56,21 +56,21 @@ class Replaced:
 class Upstreams:
     """All upstreams of this process.
 
-    `open_host` lets a name that is not configured be opened when it is asked for, with the
-    settings that an empty table has. `clock` counts seconds. Needs a running event loop.
+    `unlisted` are the settings of registries that are not configured, which are then opened when
+    they are asked for; None denies them. `clock` counts seconds. Needs a running event loop.
     """
 
     def __init__(
         self,
         open_upstream: OpenUpstream,
         *,
-        open_hosts: bool = False,
+        unlisted: UpstreamSettings | None = None,
         most_on_demand: int = MOST_ON_DEMAND,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._open = open_upstream
-        self._open_hosts = open_hosts
+        self._unlisted = unlisted
         self._most = most_on_demand
         self._clock = clock
         self._sleep = sleep
@@ -86,13 +86,13 @@ class Upstreams:
         known = self._configured.get(name)
         if known is not None:
             return known
-        if not self._open_hosts or not is_host(name):
+        if self._unlisted is None or not is_host(name):
             raise Denied(
                 f"{name} is no upstream of this server; whoever runs it can add it: "
                 f"entrepot upstream add {name}",
                 detail={"upstream": name},
             )
-        known = self._on_demand.pop(name, None) or self._open(name, UpstreamSettings())
+        known = self._on_demand.pop(name, None) or self._open(name, self._unlisted)
         self._on_demand[name] = known
         self._bound()
         return known

@@ -103,7 +103,7 @@ async def test_one_that_cannot_be_opened_stays_as_it_was(factory: Factory) -> No
 
 
 async def test_open_hosts_are_opened_when_asked_for_and_bounded(factory: Factory) -> None:
-    upstreams = Upstreams(factory, open_hosts=True, most_on_demand=3)
+    upstreams = Upstreams(factory, unlisted=PLAIN, most_on_demand=3)
     for number in range(3):
         upstreams.get(f"r{number}.test")
     kept = upstreams.get("r0.test")  # used last now
@@ -117,11 +117,11 @@ async def test_open_hosts_are_opened_when_asked_for_and_bounded(factory: Factory
 @pytest.mark.parametrize("name", ["", "no host", "a/b", "https://a.test", "a.test:99999"])
 async def test_what_is_no_host_is_denied_even_then(factory: Factory, name: str) -> None:
     with pytest.raises(errors.Denied):
-        Upstreams(factory, open_hosts=True).get(name)
+        Upstreams(factory, unlisted=PLAIN).get(name)
 
 
 async def test_a_busy_one_does_not_make_room(factory: Factory) -> None:
-    upstreams = Upstreams(factory, open_hosts=True, most_on_demand=2)
+    upstreams = Upstreams(factory, unlisted=PLAIN, most_on_demand=2)
     busy = upstreams.get("busy.test")
     async with busy.blob(NAME, BLOB):
         upstreams.get("idle.test")
@@ -132,7 +132,7 @@ async def test_a_busy_one_does_not_make_room(factory: Factory) -> None:
 
 
 async def test_idle_ones_are_closed(factory: Factory) -> None:
-    upstreams = Upstreams(factory, open_hosts=True, clock=factory.scene.time.clock)
+    upstreams = Upstreams(factory, unlisted=PLAIN, clock=factory.scene.time.clock)
     upstreams.replace({HUB: PLAIN})
     upstreams.get(QUAY)
     factory.scene.time.now += IDLE / 2
@@ -145,7 +145,7 @@ async def test_idle_ones_are_closed(factory: Factory) -> None:
 
 
 async def test_one_opened_on_demand_may_be_configured(factory: Factory) -> None:
-    upstreams = Upstreams(factory, open_hosts=True)
+    upstreams = Upstreams(factory, unlisted=PLAIN)
     before = upstreams.get(QUAY)
     assert upstreams.replace({QUAY: PLAIN}).added == (QUAY,)
     assert upstreams.get(QUAY) is not before
@@ -154,7 +154,7 @@ async def test_one_opened_on_demand_may_be_configured(factory: Factory) -> None:
 
 
 async def test_closing_closes_all(factory: Factory) -> None:
-    upstreams = Upstreams(factory, open_hosts=True)
+    upstreams = Upstreams(factory, unlisted=PLAIN)
     upstreams.replace({HUB: PLAIN})
     upstreams.get(QUAY)
     await upstreams.close()
