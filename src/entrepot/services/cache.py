@@ -9,12 +9,13 @@ Every step may be the last before a crash; `services/cache_upkeep` puts right wh
 """
 
 import asyncio
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import Final
 
 from entrepot.oci.digest import Digest, Hasher
-from entrepot.oci.errors import BlobUnknown, RegistryError, StoreFull, Unavailable
+from entrepot.oci.errors import BlobUnknown, StoreFull, Unavailable
 from entrepot.ports.cache_index import (
     CachedContent,
     CacheEvent,
@@ -74,7 +75,7 @@ class Cache:
             return known if await self.verify(known) else None
 
     async def open(self, digest: Digest, offset: int, length: int) -> Delivery:
-        """Return `length` bytes of content that was found. Raise BlobUnknown if it has just gone."""
+        """Return `length` bytes of content that was found. Raise BlobUnknown if it just went."""
         return await self.content.open(digest, offset, length)
 
     async def read(self, found: CachedContent) -> bytes | None:
@@ -125,7 +126,7 @@ class Cache:
         try:
             await self.content.put(digest, content)
         except BaseException:
-            await self.index.contents.forget(digest)
+            await self.index.contents.forget(digest, state="filling")
             raise
         await self.stored(digest)
 
@@ -138,11 +139,10 @@ class Cache:
 
     async def remove(self, digest: Digest) -> None:
         """Remove the bytes of content that is `evicting`, and forget it."""
-        try:
+        with contextlib.suppress(BlobUnknown):
             await self.content.delete(digest)
-        except BlobUnknown:
-            pass
-        await self.index.contents.forget(digest)
+        # By now another process may be filling it again.
+        await self.index.contents.forget(digest, state="evicting")
 
     async def verify(self, known: CachedContent) -> bool:
         """Compare content with its digest; drop it if it is wrong. Return whether it is right."""
@@ -208,8 +208,3 @@ def _is_right(delivery: Delivery, digest: Digest) -> bool:
     finally:
         os.close(file)
     return hasher.digest() == digest
-
-
-def may_be_full(error: RegistryError) -> bool:
-    """Say whether an error means that the cache, not the upstream, is the trouble."""
-    return isinstance(error, StoreFull)

@@ -8,6 +8,8 @@ from typing import Final
 
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import BlobUnknown
+from entrepot.ports.cache_index import LARGEST
+from entrepot.rules.eviction import Entry, Evict, Move, Placement, Policy, Shelf
 from entrepot.services.cache import Cache
 
 _BATCH: Final = 100
@@ -37,16 +39,18 @@ class CacheUpkeep:
         start, before any client.
         """
         mended = 0
+        # What has come of a blob keeps its room, and is gone on with when it is asked for.
+        begun = {digest for digest, _, _ in await self.cache.spools.leftovers()}
         for known in await self.cache.index.contents.unfinished():
             if known.state == "evicting":
                 await self.cache.remove(known.digest)
             elif await self._is_there(known.digest):
                 # It was verified before it got its name.
                 await self.cache.stored(known.digest)
-            elif await self._is_being_written(known.digest):
+            elif known.digest in begun or await self._is_being_written(known.digest):
                 continue
             else:
-                await self.cache.index.contents.forget(known.digest)
+                await self.cache.index.contents.forget(known.digest, state="filling")
             mended += 1
         return mended
 
@@ -80,8 +84,26 @@ class CacheUpkeep:
             if not any(removed):
                 return dropped
 
-    async def expire(self, now: float) -> int:
-        """Remove what the policy keeps no longer (only `ttl` does that); return how much."""
+    async def expire(self) -> int:
+        """Remove what the policy keeps no longer, although there is room; return how much."""
+        now = self.cache.clock.now()
+        overdue = await self.cache.index.contents.choose(
+            _Overdue(self.cache.policy), None, LARGEST, LARGEST, at=now
+        )
+        for one in overdue:
+            await self.cache.remove(one.digest)
+            self.cache.books.evicted(one.upstream, one.size)
+        return len(overdue)
+
+    async def drop_leftovers(self) -> int:
+        """Remove parts of blobs that nobody has gone on with for a day; return how many."""
+        before = self.cache.clock.now() - _SPOOL_AGE
+        dropped = 0
+        for digest, _, written_at in await self.cache.spools.leftovers():
+            if written_at < before and await self.cache.spools.drop(digest):
+                await self.cache.index.contents.forget(digest, state="filling")
+                dropped += 1
+        return dropped
 
     async def _is_there(self, digest: Digest) -> bool:
         try:
@@ -92,3 +114,28 @@ class CacheUpkeep:
 
     async def _is_being_written(self, digest: Digest) -> bool:
         return await self.cache.spools.follow(digest) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Overdue:
+    """A policy that chooses only what another one keeps no longer."""
+
+    policy: Policy
+
+    @property
+    def name(self) -> str:
+        return self.policy.name
+
+    def place(
+        self, size: int, now: float, *, inflation: float = 0.0, remembered: bool = False
+    ) -> Placement:
+        return self.policy.place(size, now, inflation=inflation, remembered=remembered)
+
+    def hit(self, entry: Entry, now: float, *, count: int = 1, inflation: float = 0.0) -> Placement:
+        return self.policy.hit(entry, now, count=count, inflation=inflation)
+
+    def decide(self, shelf: Shelf, now: float, capacity: int) -> Evict | Move | None:
+        return self.policy.overdue(shelf, now)
+
+    def overdue(self, shelf: Shelf, now: float) -> Evict | None:
+        return self.policy.overdue(shelf, now)

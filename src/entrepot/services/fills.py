@@ -22,8 +22,7 @@ from entrepot.oci.errors import (
     StoreFull,
     Unavailable,
 )
-from entrepot.ports.delivery import Spool
-from entrepot.ports.spools import SpoolWriter
+from entrepot.ports.spools import SharedSpool, SpoolWriter
 from entrepot.ports.upstream_endpoint import ArrivingBlob
 from entrepot.rules.retries import RetryPolicy, next_delay
 from entrepot.rules.sources import Mirrored
@@ -39,7 +38,7 @@ class Fill:
     come; None means that the blob is stored already."""
 
     digest: Digest
-    opened: asyncio.Future[Spool | None]
+    opened: asyncio.Future[SharedSpool | None]
     task: asyncio.Task[None] | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
@@ -123,7 +122,7 @@ class Fills:
                     await self._write(writer, arriving, stack, asked)
                     return
             _open(fill, followed)
-            await _until_ended(followed)
+            await followed.ended()
 
     async def _begin(
         self, stack: contextlib.AsyncExitStack, asked: _Asked
@@ -184,7 +183,7 @@ class Fills:
             await self._pour(writer, arriving, stack, asked)
             size = await writer.commit()
         except (DigestInvalid, SizeInvalid) as error:
-            await place.cache.index.contents.forget(asked.digest)
+            await place.cache.index.contents.forget(asked.digest, state="filling")
             await place.cache.note(
                 "upstream.lied", asked.source.repository, str(asked.digest), error.message
             )
@@ -245,7 +244,7 @@ class Fills:
             await writer.release(shown)
             return
         await self._discard(writer, shown)
-        await asked.place.cache.index.contents.forget(asked.digest)
+        await asked.place.cache.index.contents.forget(asked.digest, state="filling")
 
     async def _discard(self, writer: SpoolWriter | None, error: Exception) -> None:
         if writer is not None:
@@ -266,12 +265,6 @@ class _Skipping:
             self._writer.write(piece[skipped:])
 
 
-def _open(fill: Fill, spool: Spool | None) -> None:
+def _open(fill: Fill, spool: SharedSpool | None) -> None:
     if not fill.opened.done():
         fill.opened.set_result(spool)
-
-
-async def _until_ended(spool: Spool) -> None:
-    """Wait until a spool that another process writes is whole, or nobody writes it any more."""
-    with contextlib.suppress(Unavailable):
-        await spool.available(spool.size - 1)

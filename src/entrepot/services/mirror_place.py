@@ -11,7 +11,7 @@ from entrepot.oci.errors import BlobUnknown, ManifestUnknown
 from entrepot.ports.delivery import Delivery, Stream
 from entrepot.rules.sources import Mirrored
 from entrepot.services.cache import Cache, Charge
-from entrepot.services.upstreams import Upstream
+from entrepot.services.upstream import Upstream
 
 
 @dataclass(frozen=True, slots=True)

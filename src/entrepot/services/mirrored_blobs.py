@@ -2,6 +2,7 @@
 both. A client gets a blob only through a repository that the upstream has shown to hold it."""
 
 import asyncio
+import contextlib
 
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import BlobUnknown, RegistryError, StoreFull
@@ -94,11 +95,10 @@ class MirroredBlobs:
         await self._fills.close()
 
     async def _bring(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> None:
+        # A client who wants what cannot be had will be told why.
         async with self._slots:
-            try:
+            with contextlib.suppress(RegistryError):
                 await self.ensure(place, source, digest)
-            except RegistryError:
-                pass  # a client who wants it will be told why
 
     async def _confirm(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> int:
         """Ask the upstream whether the repository holds a blob, and remember that it does."""

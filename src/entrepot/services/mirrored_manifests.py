@@ -27,6 +27,7 @@ from entrepot.oci.manifest import Index, Manifest, parse_manifest
 from entrepot.oci.reference import Tag
 from entrepot.ports.cache_index import CachedTag
 from entrepot.ports.delivery import Delivery, Inline
+from entrepot.ports.mirror_books import Outcome
 from entrepot.rules import freshness
 from entrepot.rules.sources import Mirrored
 from entrepot.services.flights import Flights
@@ -214,7 +215,7 @@ class MirroredManifests:
     ) -> MirroredManifest:
         """Return what a question has brought, with the bytes if they are wanted."""
         latest = fetched.descriptor
-        outcome = "coalesced" if joined else "miss"
+        outcome: Outcome = "coalesced" if joined else "miss"
         if fetched.content is not None:
             place.cache.use.answered(place.upstream.name, "manifest", outcome)
             return MirroredManifest(latest, _inline(fetched.content))

@@ -8,6 +8,7 @@ from entrepot.services.blobs import Blobs
 from entrepot.services.catalog import Catalog
 from entrepot.services.housekeeping import Housekeeping
 from entrepot.services.manifests import Manifests
+from entrepot.services.proxy import Proxy
 from entrepot.services.referrers import Referrers
 from entrepot.services.tags import Tags
 from entrepot.services.uploads import Uploads
@@ -15,7 +16,8 @@ from entrepot.services.uploads import Uploads
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Use cases by noun, and the two stores behind them for health checks."""
+    """Use cases by noun, and the two stores behind them for health checks. Without `proxy` every
+    name is hosted here."""
 
     blobs: Blobs
     uploads: Uploads
@@ -26,3 +28,4 @@ class Registry:
     housekeeping: Housekeeping
     content: ContentStore
     metadata: MetadataStore
+    proxy: Proxy | None = None

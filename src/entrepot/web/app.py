@@ -12,7 +12,7 @@ from collections.abc import Callable
 from entrepot.logs import AccessLog
 from entrepot.oci.errors import RegistryError
 from entrepot.ports.delivery import Inline
-from entrepot.protocol import routes
+from entrepot.protocol import mirror_paths, routes
 from entrepot.services.registry import Registry
 from entrepot.web import health
 from entrepot.web.message import BodyIncomplete, Request, Response
@@ -48,8 +48,9 @@ class WebApplication:
         """Answer a request; never raises."""
         request.id = f"{self._prefix}-{next(self._numbers):x}"
         try:
-            if request.path.startswith("/v2"):
-                response = await self._answer_v2(request)
+            prefix, path = mirror_paths.split(request.path)
+            if path.startswith("/v2"):
+                response = await self._answer_v2(request, prefix, path)
             else:
                 response = await self._answer_other(request)
         except Exception as error:
@@ -86,13 +87,13 @@ class WebApplication:
                 request.headers.get("user-agent") or "",
             )
 
-    async def _answer_v2(self, request: Request) -> Response:
+    async def _answer_v2(self, request: Request, prefix: str, path: str) -> Response:
         try:
-            route = routes.parse(request.path)
-            if route is not None:
+            route = routes.parse(path)
+            if route is not None and not request.handler:  # the server may ask a second time
                 request.handler = handler = NAMES[type(route)]
                 self._metrics.begin(handler)
-            return await self._api.answer(request, route)
+            return await self._api.answer(request, route, prefix)
         except RegistryError as error:
             return self._api.mark(errors.render(error))
         except BodyIncomplete as error:

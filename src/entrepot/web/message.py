@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from urllib.parse import parse_qsl
 
 from entrepot.ports.delivery import Delivery, Inline
+from entrepot.services.gates import ANONYMOUS, Actor
 
 Header = tuple[str, str]
 
@@ -81,7 +82,8 @@ class Request:
 
     `path` is as received (percent-encoding untouched); `query` is without the `?`.
     `client` is the peer's address, empty on a UNIX socket. `id` names the request in logs,
-    `handler` in metrics (empty where no handler was found).
+    `handler` in metrics (empty where no handler was found). `actor` is who asks, as the
+    guard found.
     """
 
     method: str
@@ -94,6 +96,7 @@ class Request:
     version: str = "1.1"
     id: str = ""
     handler: str = ""
+    actor: Actor = ANONYMOUS
 
     def parameters(self) -> list[tuple[str, str]]:
         """Return the query's parameters in order, blanks kept."""

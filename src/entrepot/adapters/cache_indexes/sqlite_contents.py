@@ -15,11 +15,11 @@ from entrepot.rules.eviction import Evict, Policy
 _FEWEST_GHOSTS: Final = 1_000
 
 
-def content(row: Row) -> CachedContent:
-    """Read a row of content."""
-    digest, size, state, upstream, stamp, stored_at, used_at, verified_at, uses, pinned = row
+def content(row: Row, digest: Digest | None = None) -> CachedContent:
+    """Read a row of content, whose digest may be known already."""
+    text, size, state, upstream, stamp, stored_at, used_at, verified_at, uses, pinned = row
     return CachedContent(
-        Digest.parse(digest),
+        digest or Digest.parse(text),
         size,
         state,
         upstream,
@@ -41,7 +41,7 @@ class SqliteContents:
 
     async def find(self, digest: Digest) -> CachedContent | None:
         row = self._reader.row(sql.FIND, str(digest))
-        return None if row is None else content(row)
+        return None if row is None else content(row, digest)
 
     async def reserve(
         self, digest: Digest, size: int, upstream: str, quota: Quota, *, at: float
@@ -123,9 +123,12 @@ def _choose(
     while len(chosen) < OVERDUE_AT_ONCE and (step := policy.overdue(shelf, at)) is not None:
         chosen.append(_evict(connection, policy, upstream, step))
     freed = sum(row[1] for row in chosen)
-    while freed < size and (step := shelf.settle(at, capacity)) is not None:
-        chosen.append(_evict(connection, policy, upstream, step))
-        freed += step.entry.size
+    while freed < size:
+        if step := shelf.settle(at, capacity):
+            chosen.append(_evict(connection, policy, upstream, step))
+            freed += step.entry.size
+        elif not shelf.adopt():
+            break
     return chosen
 
 

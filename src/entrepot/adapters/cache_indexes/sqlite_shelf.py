@@ -1,7 +1,7 @@
 """What an eviction policy sees of the content, and where it puts it.
 
 A queue's name in the file begins with the policy's, so that content placed by another policy
-(the setting was changed) is found, and placed anew, before anything is chosen.
+(the setting was changed) is found, and placed anew, as room is made.
 """
 
 import sqlite3
@@ -10,6 +10,7 @@ from typing import Any, Final
 from entrepot.adapters.cache_indexes import sqlite_statements as sql
 from entrepot.rules.eviction import Entry, Evict, Placement, Policy
 
+ADOPTED_AT_ONCE: Final = 1_000
 _MOVES_PER_ITEM: Final = 8
 """Moves without an eviction after which a policy is believed to go round in circles."""
 
@@ -37,11 +38,15 @@ class SqliteShelf:
         assert row is not None, "a sum always has a row"
         return int(row[0])
 
-    def adopt(self) -> None:
-        """Place what another policy has placed."""
+    def adopt(self) -> int:
+        """Place some of what another policy has placed; return how many those were.
+
+        All at once would keep every writer waiting for seconds.
+        """
         name = self._policy.name
-        parameters = (f"{name}:", f"{name};", *self._upstream)  # `;` comes after `:`
-        for *row, upstream, uses in self._connection.execute(self._strays, parameters).fetchall():
+        parameters = (f"{name}:", f"{name};", ADOPTED_AT_ONCE, *self._upstream)  # `:` < `;`
+        strays = self._connection.execute(self._strays, parameters).fetchall()
+        for *row, upstream, uses in strays:
             stray = entry(row)
             high = inflation(self._connection, name, upstream)
             place = self._policy.place(stray.size, stray.stored_at, inflation=high)
@@ -49,6 +54,7 @@ class SqliteShelf:
                 fresh = Entry(stray.key, stray.size, stray.stored_at, stray.stored_at, place)
                 place = self._policy.hit(fresh, stray.used_at, count=uses, inflation=high)
             put(self._connection, sql.PLACE, name, place, stray.key)
+        return len(strays)
 
     def settle(self, at: float, capacity: int) -> Evict | None:
         """Move what the policy wants moved, until it says what to evict, or that nothing can go."""

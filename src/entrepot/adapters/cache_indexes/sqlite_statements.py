@@ -130,11 +130,13 @@ STRAYS: Final = f"""
     SELECT {_ENTRY}, upstream, uses FROM content WHERE {_SEEN} AND queue < ?1
     UNION ALL
     SELECT {_ENTRY}, upstream, uses FROM content WHERE {_SEEN} AND queue >= ?2
-"""
+    LIMIT ?3
+"""  # the queue's least name, the first name behind all of them, limit
 STRAYS_OF_UPSTREAM: Final = f"""
-    SELECT {_ENTRY}, upstream, uses FROM content WHERE {_SEEN} AND upstream = ?3 AND queue < ?1
+    SELECT {_ENTRY}, upstream, uses FROM content WHERE {_SEEN} AND upstream = ?4 AND queue < ?1
     UNION ALL
-    SELECT {_ENTRY}, upstream, uses FROM content WHERE {_SEEN} AND upstream = ?3 AND queue >= ?2
+    SELECT {_ENTRY}, upstream, uses FROM content WHERE {_SEEN} AND upstream = ?4 AND queue >= ?2
+    LIMIT ?3
 """
 PLACE: Final = "UPDATE content SET queue = ?2, rank = ?3, counted = ?4 WHERE digest = ?1"
 EVICT: Final = f"""

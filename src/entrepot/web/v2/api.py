@@ -8,6 +8,10 @@ from typing import Any, Final
 from entrepot.oci.errors import Unsupported
 from entrepot.protocol import routes
 from entrepot.protocol.warnings import render_warnings
+from entrepot.rules.site_choice import NetworkTable
+from entrepot.rules.source_routing import Question
+from entrepot.rules.sources import Hosted, Mirrored, Redirected, Source
+from entrepot.services.proxy import Proxy
 from entrepot.services.registry import Registry
 from entrepot.web.message import Header, Request, Response
 from entrepot.web.v2 import (
@@ -15,11 +19,14 @@ from entrepot.web.v2 import (
     catalog,
     errors,
     manifests,
+    mirrored,
+    redirected,
     referrers,
     tags,
     uploads,
     version_check,
 )
+from entrepot.web.v2.guard import Guard
 from entrepot.web.v2.pages import Paging
 
 Handler = Callable[[Registry, Request, Any], Awaitable[Response]]
@@ -49,23 +56,75 @@ class Options:
 
 
 class Api:
-    """Answers requests under `/v2/`."""
+    """Answers requests under `/v2/`. `trusted` are the proxies in front; without a `guard`
+    everybody may do everything."""
 
-    def __init__(self, registry: Registry, options: Options) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        options: Options,
+        *,
+        guard: Guard | None = None,
+        trusted: NetworkTable[bool] | None = None,
+    ) -> None:
         self._registry = registry
+        self._guard = guard
+        self._trusted = trusted or NetworkTable()
         self._headers: list[Header] = [VERSION]
         self._headers += [("Warning", value) for value in render_warnings(options.warnings)]
         self._handlers = _handlers(
             Paging(options.page_size, options.page_size), options.chunk_min_length
         )
 
-    async def answer(self, request: Request, route: routes.Route | None) -> Response:
+    async def answer(
+        self, request: Request, route: routes.Route | None, prefix: str = ""
+    ) -> Response:
         """Return the response to a request for a route that `routes.parse` found.
 
-        Raise RegistryError for what services refuse.
+        `prefix` is the registry that the path named in front of it, or empty. Raise RegistryError
+        for what services refuse.
         """
         if route is None:
             return self.mark(errors.refuse(404, f"there is nothing at {request.path[:300]!r}"))
+        if self._registry.proxy is not None and (prefix or not self._registry.proxy.table.plain):
+            return await self._proxied(self._registry.proxy, request, route, prefix)
+        return await self._hosted(request, route)
+
+    async def _proxied(
+        self, proxy: Proxy, request: Request, route: routes.Route, prefix: str
+    ) -> Response:
+        """Answer where names may lead to other registries."""
+        if isinstance(route, routes.Base | routes.Catalog):
+            if isinstance(route, routes.Catalog) and proxy.table.everything is not None:
+                return self.mark(errors.refuse(404, "what is elsewhere is not listed here"))
+            return await self._hosted(request, route)
+        namespace = _namespace(request)
+        host = request.headers.get("host") or ""
+        source = proxy.source(Question(route.name, host, namespace, prefix))
+        self._admit(request, route, _guarded_name(source))
+        match source:
+            case Mirrored():
+                response = await mirrored.answer(proxy.mirror, request, source, route)
+            case Redirected():
+                response = await redirected.answer(
+                    proxy.redirects, self._trusted, request, route, source
+                )
+            case Hosted():
+                return await self._dispatch(request, route)
+        if namespace:
+            response.headers.append(("OCI-Namespace", source.upstream))
+        return self.mark(response)
+
+    async def _hosted(self, request: Request, route: routes.Route) -> Response:
+        self._admit(request, route, str(getattr(route, "name", "")))
+        return await self._dispatch(request, route)
+
+    def _admit(self, request: Request, route: routes.Route, name: str) -> None:
+        """Let the guard look at a request for the repository `name`. Raise Unauthorized."""
+        if self._guard is not None:
+            request.actor = self._guard.check(request, route, name)
+
+    async def _dispatch(self, request: Request, route: routes.Route) -> Response:
         methods = self._handlers[type(route)]
         handler = methods.get(request.method)
         if handler is None:
@@ -86,6 +145,18 @@ class Api:
         """Add the headers that every response under `/v2/` carries."""
         response.headers += self._headers
         return response
+
+
+def _guarded_name(source: Source) -> str:
+    """Return what rules of access call a source."""
+    return source.name if isinstance(source, Hosted) else f"{source.upstream}/{source.name}"
+
+
+def _namespace(request: Request) -> str | None:
+    """Return the registry that the client says it means (`ns`); containerd and BuildKit do."""
+    if "ns=" not in request.query:
+        return None
+    return next((value for key, value in request.parameters() if key == "ns" and value), None)
 
 
 def _handlers(

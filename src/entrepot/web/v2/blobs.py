@@ -4,7 +4,6 @@ from typing import Final
 
 from entrepot.ports.delivery import Delivery
 from entrepot.protocol.routes import Blob
-from entrepot.services.gates import ANONYMOUS
 from entrepot.services.registry import Registry
 from entrepot.web.content import respond
 from entrepot.web.message import Request, Response
@@ -27,5 +26,5 @@ async def get(registry: Registry, request: Request, route: Blob) -> Response:
 
 async def delete(registry: Registry, request: Request, route: Blob) -> Response:
     """Unlink the blob from the repository."""
-    await registry.blobs.delete(ANONYMOUS, route.name, route.digest)
+    await registry.blobs.delete(request.actor, route.name, route.digest)
     return Response(202, [("Docker-Content-Digest", str(route.digest))])

@@ -5,7 +5,6 @@ from entrepot.oci.errors import ManifestInvalid
 from entrepot.ports.delivery import Delivery
 from entrepot.protocol.routes import Manifest, manifest_path
 from entrepot.protocol.tag_parameters import parse_tags
-from entrepot.services.gates import ANONYMOUS
 from entrepot.services.manifests import too_large
 from entrepot.services.registry import Registry
 from entrepot.web.bodies import read_body
@@ -38,7 +37,7 @@ async def put(registry: Registry, request: Request, route: Manifest) -> Response
         tags = (route.reference,)
     content = await read_body(request, registry.manifests.max_size, too_large)
     record = await registry.manifests.push(
-        ANONYMOUS,
+        request.actor,
         route.name,
         content,
         request.headers.get("content-type"),
@@ -58,7 +57,7 @@ async def put(registry: Registry, request: Request, route: Manifest) -> Response
 async def delete(registry: Registry, request: Request, route: Manifest) -> Response:
     """Delete a tag, or a manifest with every tag that points to it."""
     if isinstance(route.reference, Digest):
-        await registry.manifests.delete(ANONYMOUS, route.name, route.reference)
+        await registry.manifests.delete(request.actor, route.name, route.reference)
     else:
-        await registry.tags.delete(ANONYMOUS, route.name, route.reference)
+        await registry.tags.delete(request.actor, route.name, route.reference)
     return Response(202)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from entrepot.oci.errors import RegistryError, Unsupported
+from entrepot.oci.errors import Denied, RegistryError, Unauthorized, Unsupported
 from entrepot.ports.delivery import Inline
 from entrepot.ports.upstream_endpoint import ListPage
 from entrepot.protocol import routes
@@ -34,7 +34,11 @@ async def answer(
             f"{source.repository} is a mirror, which can only be pulled from; push to "
             f"{source.upstream} itself, or to a name that is hosted here"
         )
-    return await handler(mirror, request, source, route)
+    try:
+        return await handler(mirror, request, source, route)
+    except Unauthorized as error:
+        # It is our login that the upstream does not accept, not the client's.
+        raise Denied(error.message, detail=error.detail) from None
 
 
 async def get_manifest(

@@ -7,7 +7,7 @@ from entrepot.oci.errors import DigestInvalid, UploadOutOfOrder
 from entrepot.oci.reference import RepositoryName
 from entrepot.protocol.routes import StartUpload, Upload, blob_path, upload_path
 from entrepot.protocol.upload import ChunkRange, check_length, parse_content_range, render_range
-from entrepot.services.gates import ANONYMOUS
+from entrepot.services.gates import Actor
 from entrepot.services.registry import Registry
 from entrepot.services.uploads import UploadProgress
 from entrepot.web.message import Header, Request, Response
@@ -20,15 +20,15 @@ async def post(
     """Mount a blob, take a whole one, or open an upload for what follows."""
     parameters = dict(request.parameters())
     if "mount" in parameters:
-        mounted = await _mount(registry, route.name, parameters)
+        mounted = await _mount(registry, request.actor, route.name, parameters)
         if mounted is not None:
             return mounted
     elif "digest" in parameters:
         digest = Digest.parse(parameters["digest"])
-        await registry.uploads.store(ANONYMOUS, route.name, digest, request.body.chunks())
+        await registry.uploads.store(request.actor, route.name, digest, request.body.chunks())
         return _created(route.name, digest)
     algorithm = parameters.get("digest-algorithm", "sha256")
-    progress = await registry.uploads.start(ANONYMOUS, route.name, algorithm=algorithm)
+    progress = await registry.uploads.start(request.actor, route.name, algorithm=algorithm)
     headers = _progress(route.name, progress)
     if chunk_min_length:
         headers.append(("OCI-Chunk-Min-Length", str(chunk_min_length)))
@@ -37,7 +37,7 @@ async def post(
 
 async def get(registry: Registry, request: Request, route: Upload) -> Response:
     """Tell how far an upload is."""
-    progress = await registry.uploads.status(ANONYMOUS, route.name, route.session)
+    progress = await registry.uploads.status(request.actor, route.name, route.session)
     return Response(204, _progress(route.name, progress))
 
 
@@ -46,7 +46,7 @@ async def patch(registry: Registry, request: Request, route: Upload) -> Response
     chunk = _announced(request)
     try:
         progress = await registry.uploads.append(
-            ANONYMOUS, route.name, route.session, _measured(request, chunk), at=_start(chunk)
+            request.actor, route.name, route.session, _measured(request, chunk), at=_start(chunk)
         )
     except UploadOutOfOrder as error:
         return _out_of_order(route, error)
@@ -65,7 +65,7 @@ async def put(registry: Registry, request: Request, route: Upload) -> Response:
     body = _measured(request, chunk) if request.body.length != 0 else None
     try:
         await registry.uploads.finish(
-            ANONYMOUS, route.name, route.session, digest, body, at=_start(chunk)
+            request.actor, route.name, route.session, digest, body, at=_start(chunk)
         )
     except UploadOutOfOrder as error:
         return _out_of_order(route, error)
@@ -74,18 +74,18 @@ async def put(registry: Registry, request: Request, route: Upload) -> Response:
 
 async def delete(registry: Registry, request: Request, route: Upload) -> Response:
     """Cancel an upload."""
-    await registry.uploads.cancel(ANONYMOUS, route.name, route.session)
+    await registry.uploads.cancel(request.actor, route.name, route.session)
     return Response(204)
 
 
 async def _mount(
-    registry: Registry, name: RepositoryName, parameters: dict[str, str]
+    registry: Registry, actor: Actor, name: RepositoryName, parameters: dict[str, str]
 ) -> Response | None:
     digest = Digest.parse(parameters["mount"])
     source = None
     if parameters.get("from"):
         source = RepositoryName.parse(parameters["from"])
-    size = await registry.blobs.mount(ANONYMOUS, source, name, digest)
+    size = await registry.blobs.mount(actor, source, name, digest)
     return None if size is None else _created(name, digest)
 
 

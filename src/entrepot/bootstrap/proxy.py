@@ -1,0 +1,289 @@
+"""The proxy of one process: upstreams, caches and redirects put together, kept in step with the
+file of upstreams that `entrepot upstream` writes, and kept in order while it runs."""
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from entrepot import logs
+from entrepot.bootstrap.upstreams import (
+    open_upstream,
+    redirect_places,
+    routing_table,
+    rules_of,
+)
+from entrepot.config import ConfigError, Settings
+from entrepot.config.runtime_upstreams import (
+    merged_upstreams,
+    read_runtime_upstreams,
+    runtime_upstreams_path,
+    unlisted_upstream,
+)
+from entrepot.config.upstreams import UpstreamSettings
+from entrepot.oci.errors import RegistryError
+from entrepot.ports.clock import Clock
+from entrepot.ports.mirror_books import MirrorBooks
+from entrepot.rules.eviction_policies import policy_named
+from entrepot.rules.source_routing import RoutingTable
+from entrepot.services.cache import Cache
+from entrepot.services.cache_upkeep import CacheUpkeep
+from entrepot.services.cache_use import CacheUse
+from entrepot.services.mirror import Mirror
+from entrepot.services.mirror_place import MirrorPlace
+from entrepot.services.proxy import Proxy
+from entrepot.services.redirects import Redirects, Site
+from entrepot.services.upstream import Upstream
+from entrepot.services.upstreams import Upstreams
+
+if TYPE_CHECKING:
+    from entrepot.adapters.remotes.upstream_endpoints import Transports
+
+_LOOK: Final = 1.0
+"""Seconds between two looks at the file of upstreams, and between two writings of uses."""
+
+_UPKEEP: Final = 60.0
+"""Seconds between two rounds of upkeep."""
+
+_SCRUBBED_AT_ONCE: Final = 20
+
+
+class OpenedProxy:
+    """The proxy of one process. Make one by `opened_proxy`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        environ: Mapping[str, str],
+        books: MirrorBooks,
+        clock: Clock,
+        stack: AsyncExitStack,
+    ) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._books = books
+        self._clock = clock
+        self._stack = stack
+        self._log = logs.get_logger("proxy")
+        self._file = runtime_upstreams_path(settings)
+        self._seen: tuple[int, int] | None = (0, 0)
+        self._upstreams: Mapping[str, UpstreamSettings] = {}
+        self._caches: dict[Path, Cache] = {}
+        self._transports: Transports | None = None
+        unlisted = unlisted_upstream(settings) if settings.proxy.open else None
+        self._pool = Upstreams(self._open, unlisted=unlisted)
+        self.proxy = Proxy(RoutingTable(), Mirror(self, random.random), Redirects({}))
+
+    # What the mirror asks for.
+
+    @asynccontextmanager
+    async def place(self, upstream: str) -> AsyncIterator[MirrorPlace]:
+        """See `services.mirror.Places`."""
+        opened = self._pool.get(upstream)
+        settings = self._of(upstream)
+        with opened.held():
+            cache = await self._cache(settings)
+            yield MirrorPlace(opened, cache, rules_of(self._settings, settings))
+
+    def caches(self) -> Iterable[Cache]:
+        """See `services.mirror.Places`."""
+        return tuple(self._caches.values())
+
+    # What the faces ask for.
+
+    @property
+    def upstreams(self) -> Mapping[str, UpstreamSettings]:
+        """The upstreams in force, by name."""
+        return self._upstreams
+
+    @property
+    def opened(self) -> Mapping[str, Upstream]:
+        """The upstreams that are open in this process."""
+        return self._pool.opened()
+
+    # Its life.
+
+    async def look(self) -> bool:
+        """Put the upstreams in force that are written now; return whether anything changed.
+
+        A file that is wrong changes nothing, and is told of once.
+        """
+        seen = _state(self._file)
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        try:
+            upstreams = merged_upstreams(self._settings, read_runtime_upstreams(self._file))
+            table = routing_table(self._settings, upstreams)
+        except (ConfigError, RegistryError) as error:
+            self._log.error("upstreams not changed", file=str(self._file), cause=str(error))
+            return False
+        await self._apply(upstreams, table)
+        return True
+
+    async def _apply(self, upstreams: Mapping[str, UpstreamSettings], table: RoutingTable) -> None:
+        mirrored = {name: one for name, one in upstreams.items() if one.mode == "mirror"}
+        for one in mirrored.values():
+            await self._cache(one)
+        replaced = self._pool.replace(mirrored)
+        for name, error in replaced.failed.items():
+            self._log.error("upstream cannot be opened", upstream=name, cause=error.message)
+        for what in ("added", "changed", "removed"):
+            for name in getattr(replaced, what):
+                self._log.info(f"upstream {what}", upstream=name)
+        self._upstreams = upstreams
+        before, self.proxy.redirects = self.proxy.redirects, self._redirects(upstreams)
+        self.proxy.table = table
+        await before.close()
+
+    async def recover(self) -> None:
+        """Put right what a crash has left in the caches."""
+        for cache in self.caches():
+            mended = await CacheUpkeep(cache).recover()
+            if mended:
+                self._log.info("cache mended after a crash", contents=mended)
+
+    async def keep(self, *, first: bool) -> None:
+        """Do what is to be done from time to time, until cancelled; `first` in one process only
+        does what one is enough for."""
+        jobs: list[Coroutine[Any, Any, None]] = [self._often(), self._pool.watch()]
+        if first:
+            jobs.append(self._seldom())
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+
+    async def close(self) -> None:
+        """Stop what is being fetched (what has come is kept) and close all."""
+        await self.proxy.mirror.close()
+        await self.proxy.redirects.close()
+        await self._pool.close()
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Write how the caches were used."""
+        for cache in self.caches():
+            await cache.use.flush()
+
+    async def _often(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            try:
+                await self.flush()
+                await self.look()
+            except Exception:
+                self._log.exception("looking after the upstreams failed")
+
+    async def _seldom(self) -> None:
+        while True:
+            for cache in self.caches():
+                try:
+                    await self._tend(CacheUpkeep(cache))
+                except Exception:
+                    self._log.exception("upkeep of the cache failed")
+            await asyncio.sleep(_UPKEEP)
+
+    async def _tend(self, upkeep: CacheUpkeep) -> None:
+        now = self._clock.now()
+        await upkeep.expire()
+        await upkeep.drop_leftovers()
+        await upkeep.drop_unlinked()
+        interval = self._settings.cache.scrub_interval
+        if interval:
+            await upkeep.scrub(now - interval, _SCRUBBED_AT_ONCE)
+
+    # Putting it together.
+
+    def _of(self, upstream: str) -> UpstreamSettings:
+        return self._upstreams.get(upstream) or unlisted_upstream(self._settings)
+
+    def _open(self, name: str, settings: UpstreamSettings) -> Upstream:
+        from entrepot.adapters.remotes.upstream_endpoints import Transports
+
+        if self._transports is None:
+            self._transports = Transports(self._environ)
+        return open_upstream(
+            name,
+            settings,
+            environ=self._environ,
+            books=self._books,
+            transports=self._transports,
+        )
+
+    async def _cache(self, settings: UpstreamSettings) -> Cache:
+        """Return the cache of an upstream, opening it the first time."""
+        mine = self._settings.cache
+        path = settings.cache_path or mine.path or self._settings.storage.path / "cache"
+        known = self._caches.get(path)
+        if known is None:
+            known = self._caches[path] = await self._open_cache(path)
+        return known
+
+    async def _open_cache(self, path: Path) -> Cache:
+        from entrepot.adapters.cache_indexes.sqlite import SqliteCacheIndex
+        from entrepot.adapters.content_stores.filesystem import FilesystemContentStore
+
+        await asyncio.to_thread(os.makedirs, path, exist_ok=True)
+        content = FilesystemContentStore(path, durable=False)
+        self._stack.push_async_callback(content.close)
+        spools = content.spools()
+        self._stack.push_async_callback(spools.close)
+        index = await SqliteCacheIndex.open(path / "index.db", clock=self._clock)
+        self._stack.push_async_callback(index.close)
+        policy = policy_named(self._settings.cache.policy, self._settings.cache.content_ttl)
+        use = CacheUse(index.upkeep, policy, self._books, self._clock)
+        limit = self._settings.cache.max_size
+        return Cache(content, spools, index, use, policy, limit, self._books, self._clock)
+
+    def _redirects(self, upstreams: Mapping[str, UpstreamSettings]) -> Redirects:
+        from entrepot.adapters.remotes.blob_check import HttpBlobCheck
+        from entrepot.adapters.remotes.transport import CurlTransport
+        from entrepot.adapters.remotes.transport_settings import TransportSettings
+
+        sites = [
+            Site(name, one.url, one.networks, one.cloud, one.region)
+            for name, one in self._settings.sites.items()
+        ]
+        settings = self._settings.redirect
+        check = None
+        if sites:
+            transport = CurlTransport(TransportSettings(), self._environ)
+            self._stack.push_async_callback(transport.close)
+            check = HttpBlobCheck(transport, settings.check_timeout)
+        return Redirects(
+            redirect_places(self._settings, upstreams),
+            sites=sites,
+            check=check,
+            remembered=settings.remembered,
+        )
+
+
+@asynccontextmanager
+async def opened_proxy(
+    settings: Settings, *, environ: Mapping[str, str], books: MirrorBooks, clock: Clock
+) -> AsyncIterator[OpenedProxy]:
+    """Open all upstreams and caches that are configured; close them at the end.
+
+    Raise ConfigError, NameInvalid, Unavailable.
+    """
+    async with AsyncExitStack() as stack:
+        opened = OpenedProxy(settings, environ=environ, books=books, clock=clock, stack=stack)
+        try:
+            await opened.look()
+            await opened.recover()
+            yield opened
+        finally:
+            await opened.close()
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """Return what changes with a file's content; None if it is not there."""
+    with contextlib.suppress(OSError):
+        found = file.stat()
+        return found.st_mtime_ns, found.st_ino
+    return None

@@ -1,0 +1,117 @@
+"""Upstreams from their settings: endpoints, routes and rules, with what presets know filled in."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from entrepot.config import Settings
+from entrepot.config.endpoints import EndpointSettings, parse_endpoint
+from entrepot.config.runtime_upstreams import unlisted_upstream
+from entrepot.config.upstreams import UpstreamSettings
+from entrepot.ports.mirror_books import MirrorBooks
+from entrepot.rules.circuit_breaker import BreakerPolicy
+from entrepot.rules.source_routing import Route, RoutingTable
+from entrepot.rules.upstream_presets import preset_for
+from entrepot.services.mirror_place import MirrorRules
+from entrepot.services.upstream import Upstream
+from entrepot.services.upstream_pool import PooledEndpoint
+
+if TYPE_CHECKING:
+    from entrepot.adapters.remotes.upstream_endpoints import Transports
+
+
+def endpoints_of(name: str, settings: UpstreamSettings) -> tuple[EndpointSettings, ...]:
+    """Return where an upstream is asked: as it is written, else as its preset knows."""
+    written = settings.endpoints
+    if not written and not settings.discovery:
+        written = preset_for(name, settings.preset).endpoints
+    return tuple(map(parse_endpoint, written))
+
+
+def open_upstream(
+    name: str,
+    settings: UpstreamSettings,
+    *,
+    environ: Mapping[str, str],
+    books: MirrorBooks,
+    transports: "Transports",
+) -> Upstream:
+    """Open an upstream without asking anybody. Raise Unsupported, NameInvalid."""
+    from entrepot.adapters.remotes.upstream_endpoints import open_endpoint
+
+    preset = preset_for(name, settings.preset)
+    settings = replace(settings, allowed_realms=(*settings.allowed_realms, *preset.allowed_realms))
+
+    def opened(endpoint: EndpointSettings) -> PooledEndpoint:
+        made = open_endpoint(endpoint.url, settings, environ=environ, transports=transports)
+        return PooledEndpoint(made, endpoint.weight, endpoint.cost)
+
+    return Upstream(
+        name,
+        [opened(endpoint) for endpoint in endpoints_of(name, settings)],
+        books=books,
+        selection=settings.selection,
+        breaker=BreakerPolicy(failures=settings.failures, ejection=settings.ejection),
+        probe_interval=settings.probe_interval,
+    )
+
+
+def rules_of(settings: Settings, upstream: UpstreamSettings) -> MirrorRules:
+    """Return the rules of an upstream: its own, else those of the section `cache`."""
+    cache = settings.cache
+    return MirrorRules(
+        freshness=cast("Any", upstream.freshness or cache.freshness),
+        tag_ttl=cache.tag_ttl if upstream.tag_ttl is None else upstream.tag_ttl,
+        deadline=cache.revalidation_deadline,
+        negative_ttl=cache.negative_ttl,
+        conflict=cast("Any", upstream.conflict or cache.conflict),
+        floor=cache.rate_limit_floor,
+        limit=upstream.max_size,
+        prefetch=cache.prefetch,
+        follow_redirects=upstream.follow_redirects,
+    )
+
+
+def routing_table(settings: Settings, upstreams: Mapping[str, UpstreamSettings]) -> RoutingTable:
+    """Return the routes to all upstreams. Raise NameInvalid for names that two share."""
+
+    def route(name: str, one: UpstreamSettings) -> Route:
+        return Route.of(
+            name,
+            preset=one.preset,
+            aliases=one.aliases,
+            hosts=one.hosts,
+            mode=one.mode,
+            official=one.official,
+            rewrites=one.rewrites,
+            allow=one.allow,
+            deny=one.deny,
+        )
+
+    unlisted = unlisted_upstream(settings)
+    proxy = settings.proxy
+    elsewhere = settings.redirect.upstream
+    own = [proxy.external_url.partition("://")[2]] if proxy.external_url else []
+    return RoutingTable.of(
+        [route(name, one) for name, one in upstreams.items()],
+        default=proxy.default_registry,
+        everything=Route.of(elsewhere, mode="redirect") if elsewhere else None,
+        hosted=proxy.hosted,
+        open=proxy.open,
+        own=own,
+        template=lambda host: route(host, unlisted),
+    )
+
+
+def redirect_places(
+    settings: Settings, upstreams: Mapping[str, UpstreamSettings]
+) -> dict[str, str]:
+    """Return the URL that names are appended to, of each upstream that clients are sent to."""
+    places = {
+        name: f"{endpoints_of(name, one)[0].url}/v2/"
+        for name, one in upstreams.items()
+        if one.mode == "redirect"
+    }
+    if settings.redirect.upstream:
+        places[settings.redirect.upstream] = settings.redirect.upstream
+    return places
