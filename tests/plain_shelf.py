@@ -12,16 +12,17 @@ from entrepot.rules.eviction import Entry, Evict, Move, Policy
 @dataclass
 class PlainShelf:
     """A shelf of `capacity` bytes; `evicted` are the keys that went, in order. Each step takes
-    `tick` seconds."""
+    `tick` seconds. With `forgets`, no more keys are remembered than there are entries."""
 
     policy: Policy
     capacity: int
     entries: dict[str, Entry] = field(default_factory=dict)
-    remembered: set[str] = field(default_factory=set)
+    remembered: list[str] = field(default_factory=list)
     pinned: set[str] = field(default_factory=set)
     inflation: float = 0.0
     evicted: list[str] = field(default_factory=list)
     tick: float = 0.0
+    forgets: bool = False
 
     def first(self, queue: str) -> Entry | None:
         """Return the entry of the lowest rank, by its key among equals."""
@@ -47,7 +48,8 @@ class PlainShelf:
             placement = self.policy.place(
                 size, ready, inflation=self.inflation, remembered=key in self.remembered
             )
-            self.remembered.discard(key)
+            if key in self.remembered:
+                self.remembered.remove(key)
             self.entries[key] = Entry(key, size, ready, ready, placement)
         return False
 
@@ -79,6 +81,8 @@ class PlainShelf:
         del self.entries[key]
         self.evicted.append(key)
         if step.remember:
-            self.remembered.add(key)
+            self.remembered.append(key)
+        if self.forgets:
+            self.remembered = self.remembered[-len(self.entries) :] if self.entries else []
         if step.inflation is not None:
             self.inflation = step.inflation

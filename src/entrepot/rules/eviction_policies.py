@@ -130,7 +130,8 @@ class SmallAndMainQueues:
     """The part of the capacity that the small queue may fill before it is looked at first."""
 
     NEEDED: ClassVar[int] = 1
-    """Uses in the small queue after which content moves on."""
+    """Uses in the small queue after which content moves on. The paper wants two; on traces of
+    image pulls one finds more (`bench/eviction.py`), for a pull asks for a layer once only."""
 
     MOST: ClassVar[int] = 3
     """Uses that are counted."""
