@@ -41,7 +41,7 @@ def _places(text: str, origin: str) -> Callable[[tuple[str, ...]], str]:
 def _named_lines(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield (line, path) of every heading and every assignment."""
     heading: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         bare = line.lstrip()
         if bare.startswith("["):
             if (path := _dotted(bare.lstrip("["), "]")) is not None:

@@ -16,6 +16,7 @@ from typing import Final
 
 from entrepot.config.documents import Given, Layer
 from entrepot.config.errors import Problem, Refusal
+from entrepot.config.kinds import BOOLEAN
 from entrepot.config.model import SECTIONS, TABLES, Name
 from entrepot.config.registry_names import TEMPLATE, upstream_name
 from entrepot.config.suggestions import key_hint, nearest
@@ -156,7 +157,7 @@ def _hosts(text: YamlText, problems: list[Problem]) -> list[str]:
         place = text.place((_REGISTRIES,))
         problems.append(Problem(place, "registries must be a mapping", "write `  ghcr.io: {}`"))
         return []
-    return [str(host) for host in registries]
+    return [path[1] for path in text.lines if len(path) == 2 and path[0] == _REGISTRIES]
 
 
 def _registry(text: YamlText, path: Path, problems: list[Problem]) -> _Registry:
@@ -191,13 +192,14 @@ def _translated(path: Path, given: Given, problems: list[Problem]) -> Given | No
             return Given([f":{int(value)}"], given.origin, text=False, called="port")
         case "log_level" if value.lower() == "warn":
             return Given("warning", given.origin, text=True, called="log_level")
-        case "whitelist_mode" if value.lower() in ("true", "false"):
-            closed = value.lower() == "true"
-            return Given(not closed, given.origin, text=False, called="whitelist_mode")
         case "whitelist_mode":
-            hint = "it must be true or false"
-            problems.append(Problem(given.origin, f"whitelist_mode cannot be {value[:80]}", hint))
-            return None
+            try:
+                closed = BOOLEAN.parse(value)
+            except ValueError:
+                what = f"whitelist_mode cannot be {value[:80]}"
+                problems.append(Problem(given.origin, what, f"it must be {BOOLEAN.allowed}"))
+                return None
+            return Given(not closed, given.origin, text=False, called="whitelist_mode")
         case _:
             return given
 
@@ -207,10 +209,9 @@ def _unknown(text: YamlText) -> list[Problem]:
     problems: list[Problem] = []
     _check_keys(text, (), _TOP, problems)
     _check_keys(text, ("auth",), ("username", "password"), problems)
-    registries = text.content.get(_REGISTRIES)
-    hosts = list(registries) if isinstance(registries, Mapping) else []
+    hosts = [path for path in text.lines if len(path) == 2 and path[0] == _REGISTRIES]
     registry_keys = tuple(dict.fromkeys(path[0] for path in _REGISTRY_KEYS))
-    for path in [(_DEFAULTS,), *((_REGISTRIES, str(host)) for host in hosts)]:
+    for path in [(_DEFAULTS,), *hosts]:
         _check_keys(text, path, registry_keys, problems)
         _check_keys(text, (*path, "auth"), ("username", "password"), problems)
     return problems

@@ -55,8 +55,8 @@ def yaml_text(text: str, origin: str) -> YamlText:
     """Parse YAML. Raise ConfigError if it is none, has a key twice, or is no mapping."""
     import yaml
 
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
             return YamlText(origin, {}, {}, frozenset(), {})
@@ -73,8 +73,6 @@ def yaml_text(text: str, origin: str) -> YamlText:
         raise ConfigError([Problem(place, f"is not valid YAML: {error.problem}")]) from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError([Problem(origin, "is not valid YAML")]) from None
-    finally:
-        loader.dispose()
     if not isinstance(content, dict):
         hint = "write a mapping of sections, or of the keys of oci-proxy"
         raise ConfigError([Problem(f"{origin}:1", "is no mapping", hint)])

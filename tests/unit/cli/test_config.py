@@ -27,6 +27,19 @@ def test_show_prints_what_is_in_force_and_where_it_came_from(
     assert "secret" not in shown
 
 
+def test_show_and_check_read_the_file_of_oci_proxy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("port: 8080\nregistries:\n  ghcr.io:\n    auth: {username: u, password: pw}\n")
+    assert main(["config", "check", str(file)]) == 0
+    assert main(["config", "show", "--config", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert f'listen = [":8080"]  # {file}:1\n' in shown
+    assert f'[upstreams."ghcr.io"]  # {file}:3\n' in shown
+    assert f'password = "***"  # {file}:4\n' in shown
+
+
 def test_show_as_json_reads_the_file_that_the_environment_names(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
