@@ -146,8 +146,8 @@ class RedirectSettings:
         REGISTRY_URL,
         "",
         "Where all names are: an absolute https URL with `/v2/`, e.g. "
-        "`https://us-docker.pkg.dev/v2/project/images/`; plain http for hosts of this machine only. "
-        "The variable `UpstreamRegistry` sets it, too.",
+        "`https://us-docker.pkg.dev/v2/project/images/`; plain http for hosts of this machine "
+        "only. The variable `UpstreamRegistry` sets it, too.",
     )
     check_timeout: float = setting(
         DURATION, "5s", "How long object storage may take to tell whether it has a blob."
