@@ -20,6 +20,7 @@ FOR_TESTS: Final = (
     "crun",
     "curl",
     "debootstrap",
+    "dnsmasq-base",
     "docker-registry",
     "docker.io",
     "fuse-overlayfs",
