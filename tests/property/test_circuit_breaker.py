@@ -25,7 +25,7 @@ _COURSES = st.lists(st.tuples(st.floats(0, 400), _EVENTS, _RANDOM), max_size=60)
 _POLICIES = st.builds(
     BreakerPolicy,
     failures=st.integers(1, 6),
-    ejection=st.floats(0, 400),
+    ejection=st.just(0.0) | st.floats(0.01, 400),
     trials=st.integers(1, 3),
 )
 
