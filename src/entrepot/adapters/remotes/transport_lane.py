@@ -147,6 +147,7 @@ class Lane(TransferLoop):
         self.turn.take()
         try:
             begin()
+            work.look()
             while self._finished and not work.stopped:
                 with self.turn.left():
                     ready = self._poller.poll(self._pause())
