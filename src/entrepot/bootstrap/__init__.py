@@ -25,6 +25,7 @@ import uvloop
 from entrepot import __version__, logs
 from entrepot.adapters.metadata_stores.migrate import is_current, migrate
 from entrepot.adapters.metadata_stores.store import SqlMetadataStore
+from entrepot.bootstrap.faces import faces, token_key
 from entrepot.bootstrap.proxy import opened_proxy
 from entrepot.config import ServerSettings, Settings
 from entrepot.oci.errors import RegistryError, Unavailable
@@ -52,6 +53,7 @@ from entrepot.web.app import WebApplication
 from entrepot.web.message import Request
 from entrepot.web.v2 import errors
 from entrepot.web.v2.api import Api, Options
+from entrepot.web.v2.guard import Guard
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -76,13 +78,14 @@ def serve(settings: Settings) -> int:
     workers = settings.server.worker_count(len(os.sched_getaffinity(0)))
     tls = _tls(settings.server)
     _check_storage(settings)
+    key = token_key(settings)
     _migrate_apart(database_url(settings))
     listeners = [listen(address, workers) for address in settings.server.listen]
     scratch = _scratch_directory()
     metrics.prepare(scratch)
 
     def run(slot: int) -> int:
-        return uvloop.run(_work(settings, slot, listeners, tls, scratch))
+        return uvloop.run(_work(settings, slot, listeners, tls, scratch, key))
 
     def report(event: str, slot: int, detail: str) -> None:
         log.warning(event, worker=slot, detail=detail)
@@ -276,6 +279,7 @@ async def _work(
     listeners: list[Listener],
     tls: ssl.SSLContext | None,
     scratch: Path,
+    key: bytes,
 ) -> int:
     """Live one worker's life: serve until told to stop, then end in order."""
     log = logs.get_logger("worker")
@@ -302,7 +306,9 @@ async def _work(
         ) as mirroring,
     ):
         registry = replace(hosted, proxy=mirroring.proxy)
-        app = WebApplication(registry, _api(settings, registry), books, access_log, fault)
+        beside = faces(settings, mirroring, key, SystemClock())
+        api = _api(settings, registry, beside.guard)
+        app = WebApplication(registry, api, books, access_log, fault, beside)
         server = Server(
             app, _limits(settings), refuse=errors.refuse, observe=app.observe, fault=fault
         )
@@ -326,11 +332,11 @@ async def _work(
     return 0
 
 
-def _api(settings: Settings, registry: Registry) -> Api:
+def _api(settings: Settings, registry: Registry, guard: Guard) -> Api:
     rules = settings.registry
     options = Options(rules.max_page_size, rules.chunk_min_length, rules.warnings)
     trusted = trusted_networks(settings.proxy.trusted_proxies)
-    return Api(registry, options, trusted=trusted)
+    return Api(registry, options, guard=guard, trusted=trusted)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -14,6 +14,11 @@ class Hosted:
 
     name: RepositoryName
 
+    @property
+    def access_name(self) -> str:
+        """What rules of access call it."""
+        return self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
@@ -27,6 +32,11 @@ class Mirrored:
         """What the cache calls it; all aliases of an upstream share it."""
         return f"{self.upstream}/{self.name}"
 
+    @property
+    def access_name(self) -> str:
+        """What rules of access call it."""
+        return self.repository
+
 
 @dataclass(frozen=True, slots=True)
 class Redirected:
@@ -34,6 +44,11 @@ class Redirected:
 
     upstream: str
     name: RepositoryName
+
+    @property
+    def access_name(self) -> str:
+        """What rules of access call it."""
+        return f"{self.upstream}/{self.name}"
 
 
 Source = Hosted | Mirrored | Redirected

@@ -15,6 +15,7 @@ from entrepot.ports.delivery import Inline
 from entrepot.protocol import mirror_paths, routes
 from entrepot.services.registry import Registry
 from entrepot.web import health
+from entrepot.web.faces import Faces
 from entrepot.web.message import BodyIncomplete, Request, Response
 from entrepot.web.metrics import CONTENT_TYPE, Metrics
 from entrepot.web.v2 import errors
@@ -34,12 +35,14 @@ class WebApplication:
         metrics: Metrics,
         access_log: AccessLog | None,
         fault: Callable[[Request, Exception], None],
+        faces: Faces | None = None,
     ) -> None:
         self._registry = registry
         self._api = api
         self._metrics = metrics
         self._access_log = access_log
         self._fault = fault
+        self._faces = faces
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self.stopping = False
@@ -101,6 +104,10 @@ class WebApplication:
 
     async def _answer_other(self, request: Request) -> Response:
         path = request.path
+        if self._faces is not None:
+            response = await self._faces.answer(request)
+            if response is not None:
+                return response
         if request.method not in ("GET", "HEAD"):
             return errors.refuse(404, f"there is nothing at {path[:300]!r}")
         if path == "/metrics":

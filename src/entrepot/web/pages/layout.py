@@ -106,9 +106,9 @@ def command_form(image: str, client: str, clients: Mapping[str, str], placeholde
     )
     return f"""<form action="/" method="get">
 <div class="image"><label for="image">Image name</label>
-<input type="text" id="image" name="image" value="{escape(image)}" placeholder="{escape(placeholder)}"
- autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="512"
- aria-describedby="problem"></div>
+<input type="text" id="image" name="image" value="{escape(image)}"
+ placeholder="{escape(placeholder)}" maxlength="512" aria-describedby="problem"
+ autocomplete="off" autocapitalize="none" spellcheck="false"></div>
 <fieldset><legend>Client</legend><div class="choice">
 {choices}
 </div></fieldset>

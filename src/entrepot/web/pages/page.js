@@ -57,10 +57,8 @@
     }
     if (number !== latest) return; // an older answer came late
     problem.textContent = good ? "" : text.trim();
-    if (good) {
-      shown.textContent = text.trimEnd();
-      history.replaceState(null, "", `/?${query}`);
-    }
+    shown.textContent = good ? text.trimEnd() : "";
+    if (good) history.replaceState(null, "", `/?${query}`);
   }
 
   form.querySelector("button").hidden = true;

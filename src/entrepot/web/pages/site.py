@@ -63,7 +63,6 @@ class Site:
             shown = subject.commands(address, image, client)
         except RegistryError as error:
             wrong = error.message
-            shown = subject.commands(address, subject.example, client)
         return subject.page(address, image, client, shown, wrong)
 
     def _commands(self, request: Request) -> Response:
@@ -93,7 +92,9 @@ def accepts_html(request: Request) -> bool:
 def _shown(request: Request, one: Configuration) -> Response:
     registry = dict(request.parameters()).get("registry")
     if registry is not None:
-        found = [text for path, text in one.files.items() if f"/{registry}/" in path]
+        found = [
+            text for path, text in one.files.items() if path.endswith(f"/{registry}/hosts.toml")
+        ]
         if len(found) != 1:
             return text_page("no file for that registry is needed here\n", 404)
         return text_page(found[0])

@@ -10,7 +10,7 @@ from entrepot.protocol import routes
 from entrepot.protocol.warnings import render_warnings
 from entrepot.rules.site_choice import NetworkTable
 from entrepot.rules.source_routing import Question
-from entrepot.rules.sources import Hosted, Mirrored, Redirected, Source
+from entrepot.rules.sources import Hosted, Mirrored, Redirected
 from entrepot.services.proxy import Proxy
 from entrepot.services.registry import Registry
 from entrepot.web.message import Header, Request, Response
@@ -101,7 +101,7 @@ class Api:
         namespace = _namespace(request)
         host = request.headers.get("host") or ""
         source = proxy.source(Question(route.name, host, namespace, prefix))
-        self._admit(request, route, _guarded_name(source))
+        self._admit(request, route, source.access_name)
         match source:
             case Mirrored():
                 response = await mirrored.answer(proxy.mirror, request, source, route)
@@ -145,11 +145,6 @@ class Api:
         """Add the headers that every response under `/v2/` carries."""
         response.headers += self._headers
         return response
-
-
-def _guarded_name(source: Source) -> str:
-    """Return what rules of access call a source."""
-    return source.name if isinstance(source, Hosted) else f"{source.upstream}/{source.name}"
 
 
 def _namespace(request: Request) -> str | None:

@@ -1,0 +1,44 @@
+"""The faces beside the registry API: pages, tokens, statistics. Everything that is not `/v2/`,
+metrics or health."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from entrepot.oci.errors import RegistryError
+from entrepot.web import statistics, token
+from entrepot.web.message import BodyIncomplete, Request, Response
+from entrepot.web.pages.site import Site
+from entrepot.web.token import TokenService
+from entrepot.web.v2 import errors
+from entrepot.web.v2.guard import Guard
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """The guard, and what stands beside the API. `statistics` makes the answer of `/_/stats`."""
+
+    guard: Guard
+    tokens: TokenService
+    site: Site
+    statistics: Callable[[], Awaitable[Response]]
+
+    async def answer(self, request: Request) -> Response | None:
+        """Return the answer to a request, None if there is nothing at its path."""
+        try:
+            return await self._answer(request)
+        except RegistryError as error:
+            return errors.render(error)
+        except BodyIncomplete as error:
+            return errors.incomplete(error)
+
+    async def _answer(self, request: Request) -> Response | None:
+        if request.path == token.PATH:
+            return await self.tokens.answer(request)
+        if request.method not in ("GET", "HEAD"):
+            return None
+        if request.path == statistics.HEALTH_PATH:
+            return statistics.health()
+        if request.path == statistics.STATISTICS_PATH:
+            self.guard.check_page(request)
+            return await self.statistics()
+        return self.site.answer(request)
