@@ -288,6 +288,18 @@ def test_a_client_that_leaves_while_nothing_comes_is_noticed(
         wait_until(lambda: open_files([reader.process.pid]) <= before)
 
 
+@pytest.mark.real("openssl")
+def test_who_leaves_over_tls_and_http2_is_noticed_too(start: StartProcess, tmp_path: Path) -> None:
+    process = start(certificate=make_certificate(tmp_path))
+    process.begin()
+    before = open_files([process.process.pid])
+    with process.tls() as wire, process.http2() as client:
+        ask(wire)
+        client.start("GET", f"/{DIGEST}")
+        wait_until(lambda: open_files([process.process.pid]) == before + 4)
+    wait_until(lambda: open_files([process.process.pid]) == before)
+
+
 @pytest.mark.slow
 @pytest.mark.real("openssl")
 def test_a_slow_upstream_is_not_the_clients_fault(start: StartProcess, tmp_path: Path) -> None:

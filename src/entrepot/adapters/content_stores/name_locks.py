@@ -13,6 +13,7 @@ import struct
 from typing import Final
 
 from entrepot.adapters.content_stores.disk_errors import disk_errors
+from entrepot.oci.errors import Unavailable
 
 _FLOCK: Final = struct.Struct("hhqqi4x")
 """The kernel's `struct flock`: type, whence, start, length, process (0 for locks like these)."""
@@ -52,13 +53,17 @@ class NameLocks:
     def is_held(self, name: str) -> bool:
         """Tell whether anybody, here or elsewhere, holds a name's lock. Raise Unavailable."""
         wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _position(name), 1, 0)
+        if self._looking < 0:
+            raise Unavailable("the cache's locks are closed: the server is stopping; ask again")
         with disk_errors():
             found = fcntl.fcntl(self._looking, fcntl.F_OFD_GETLK, wanted)
         return bool(_FLOCK.unpack(found)[0] != fcntl.F_UNLCK)
 
     def close(self) -> None:
         """Give back the file; what is held stays held."""
-        os.close(self._looking)
+        descriptor, self._looking = self._looking, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class NameLock:

@@ -11,8 +11,9 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
+from entrepot.adapters.content_stores.disk_errors import disk_errors
 from entrepot.adapters.content_stores.spool_places import SpoolPlace, SpoolPlaces, is_sealed
-from entrepot.oci.errors import Unavailable
+from entrepot.oci.errors import RegistryError, Unavailable
 
 HELD_BACK: Final = 16 << 10
 """How many of the last bytes are not readable before the whole has been verified."""
@@ -24,7 +25,7 @@ _PAUSE: Final = 0.001
 """… and for fewer only when they were not woken within so many seconds."""
 
 _SOONEST: Final = 0.001
-_LATEST: Final = 0.008
+_LATEST: Final = 0.004
 """Seconds between two looks at a file that another process writes, when bytes come and when not."""
 
 _QUIET: Final = 0.05
@@ -181,12 +182,15 @@ class FilesystemSpool:
         self._timer = None
         if self.written_here or not self._waiting:
             return
-        if self._look():
-            self._interval = _SOONEST
-        else:
-            self._interval = min(2 * self._interval, _LATEST)
-            if self._loop.time() - self._quiet_since > _QUIET:
-                self._see_who_writes()
+        try:
+            if self._look():
+                self._interval = _SOONEST
+            else:
+                self._interval = min(2 * self._interval, _LATEST)
+                if self._loop.time() - self._quiet_since > _QUIET:
+                    self._see_who_writes()
+        except RegistryError as error:
+            self.fail(error)
         if self._waiting and self._failure is None and not self._verified:
             self._timer = self._loop.call_later(self._interval, self._poll)
 
@@ -194,7 +198,8 @@ class FilesystemSpool:
         """Look at the file that another process writes; tell whether there is news."""
         if self.written_here or self._verified or self._failure is not None:
             return False
-        found = os.fstat(self._file)
+        with disk_errors():
+            found = os.fstat(self._file)
         grown = found.st_size > self._written
         self._written = found.st_size
         self._verified = is_sealed(found)

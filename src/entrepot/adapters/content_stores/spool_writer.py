@@ -5,6 +5,7 @@ from which followers and the hash read them. A thread hashes what has been writt
 comes; what an earlier writer has left is hashed then as well.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 from typing import Final
@@ -29,15 +30,22 @@ _WRITEBACK: Final = 8 << 20
 
 
 class FilesystemSpoolWriter:
-    """See `ports.spools.SpoolWriter`."""
+    """See `ports.spools.SpoolWriter`. `on_end` is called with it when it does nothing any more."""
 
     def __init__(
-        self, file: SpoolFile, spool: FilesystemSpool, blobs: BlobFiles, threads: Threads
+        self,
+        file: SpoolFile,
+        spool: FilesystemSpool,
+        blobs: BlobFiles,
+        threads: Threads,
+        *,
+        on_end: "Callable[[FilesystemSpoolWriter], None]",
     ) -> None:
         self._file = file
         self._spool = spool
         self._blobs = blobs
         self._threads = threads
+        self._on_end = on_end
         self._digest = file.place.digest
         self._running = RunningHash(self._digest.algorithm)
         self._written_back = file.size
@@ -53,11 +61,6 @@ class FilesystemSpoolWriter:
     @property
     def spool(self) -> FilesystemSpool:
         return self._spool
-
-    @property
-    def ended(self) -> bool:
-        """Whether it has been committed, released or discarded."""
-        return self._ended
 
     def write(self, piece: memoryview) -> None:
         with self._writing:
@@ -86,10 +89,13 @@ class FilesystemSpoolWriter:
             # Nothing, if the bytes are right and only could not be put in place.
             self._spool.fail(Unavailable(f"{self._digest} could not be stored; ask again"))
             raise
+        finally:
+            self._on_end(self)
 
     async def release(self, error: Exception | None = None) -> None:
         if await uncancelled(self._threads.run(self._end)):
             self._file.close()
+            self._on_end(self)
             if error is None:
                 self._spool.detach()
             else:
@@ -102,6 +108,7 @@ class FilesystemSpoolWriter:
                 await uncancelled(self._threads.run(self._file.place.remove))
             finally:
                 self._file.close()
+                self._on_end(self)
 
     def _end(self) -> bool:
         """Let nothing be written or hashed any more; return whether it was not so already."""

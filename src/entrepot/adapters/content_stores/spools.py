@@ -44,7 +44,7 @@ class FilesystemSpools:
         self._threads = threads
         self._patience = patience
         self._spools: WeakValueDictionary[Digest, FilesystemSpool] = WeakValueDictionary()
-        self._writers: list[FilesystemSpoolWriter] = []
+        self._writers: set[FilesystemSpoolWriter] = set()
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
     async def begin(self, digest: Digest, size: int) -> FilesystemSpoolWriter | None:
@@ -69,8 +69,10 @@ class FilesystemSpools:
         with disk_errors():
             spool = self._spool(file.place, os.dup(file.descriptor))
         spool.attach()
-        writer = FilesystemSpoolWriter(file, spool, self._blobs, self._threads)
-        self._writers = [*(one for one in self._writers if not one.ended), writer]
+        writer = FilesystemSpoolWriter(
+            file, spool, self._blobs, self._threads, on_end=self._writers.discard
+        )
+        self._writers.add(writer)
         return writer
 
     def _spool(self, place: SpoolPlace, descriptor: int) -> FilesystemSpool:
@@ -143,6 +145,6 @@ class FilesystemSpools:
 
     async def close(self) -> None:
         """Leave what is being written for the next start. The store closes after this."""
-        for writer in self._writers:
+        for writer in list(self._writers):
             await writer.release()
         self._places.locks.close()
