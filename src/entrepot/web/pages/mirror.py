@@ -106,8 +106,18 @@ class Mirror:
 <h2 id="all">Every image, set up once</h2>
 <p>With this, clients keep the names they know and pull through this server; if it is away, they
 go to the registry itself.</p>
-{shown}
+{self._login_note(address)}{shown}
 </section>"""
+
+    def _login_note(self, address: Address) -> str:
+        """Say how clients find the login for their mirror."""
+        if not self.login:
+            return ""
+        return (
+            f"<p>They send the login that they have for <code>{escape(address.host)}</code>. "
+            "Docker alone sends its mirrors that of Docker Hub, which does not do here: pull as "
+            "above.</p>\n"
+        )
 
 
 def _configuration(one: Configuration, *, first: bool) -> str:
