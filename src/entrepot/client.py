@@ -3,7 +3,7 @@ place that knows adapters; it imports each of them only when an address asks for
 command must start at once."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from entrepot.adapters.remotes.registry import HttpRegistry
     from entrepot.adapters.remotes.session import Session
     from entrepot.config import Settings
+    from entrepot.config.upstreams import UpstreamSettings
+    from entrepot.ports.cache_index import Usage
+    from entrepot.ports.probe import DirectoryProbe
+    from entrepot.services.doctor import Patient
     from entrepot.services.registry import Registry
     from entrepot.services.store_end import StoreEnd
 
@@ -232,6 +236,58 @@ class Client:
             )
             self._stores[address.path] = registry
         return StoreEnd(registry, address.repository, address.reference)
+
+    async def patients(self, name: str, settings: "UpstreamSettings") -> "Sequence[Patient]":
+        """Return each endpoint of an upstream, and the way to it. Raise NameInvalid, Unsupported
+        or CertificateRefused where they cannot even be tried, and HostUnknown or ConnectionLost
+        where they have to be discovered and cannot."""
+        from entrepot.adapters.remotes.discovery import resolve
+        from entrepot.adapters.remotes.probe import SocketProbe
+        from entrepot.adapters.remotes.transport_settings import TransportSettings
+        from entrepot.adapters.remotes.upstream_endpoints import open_endpoint
+        from entrepot.services.doctor import Patient
+        from entrepot.services.upstream_addresses import completed, endpoints_of
+
+        full = completed(name, settings)
+        way = TransportSettings(
+            ca_file=full.ca_file,
+            client_certificate=full.client_certificate,
+            client_key=full.client_key,
+            proxy=full.proxy,
+            connect_timeout=full.connect_timeout,
+        )
+        urls = [one.url for one in endpoints_of(name, full)]
+        if full.discovery:
+            urls += [one.url for one in (await resolve(full.discovery)).endpoints]
+        patients = []
+        for url in urls:
+            endpoint = open_endpoint(
+                url, full, environ=self._environ, on_warning=self._warn, debug=self._debug
+            )
+            self._opened.push_async_callback(endpoint.close)
+            probe = SocketProbe(url, way, self._environ)
+            patients.append(Patient(name, full, probe, endpoint))
+        return patients
+
+    def directories(self) -> "DirectoryProbe":
+        """Return what looks at directories."""
+        from entrepot.adapters.remotes.probe import FileDirectoryProbe
+
+        return FileDirectoryProbe()
+
+    async def cache_usage(self, path: Path) -> "Mapping[str, Usage]":
+        """Return what each upstream takes in the cache at `path`; nothing where there is none.
+        Raise Unavailable."""
+        from entrepot.adapters.cache_indexes.sqlite import SqliteCacheIndex
+
+        file = path / "index.db"
+        if not file.is_file():
+            return {}
+        index = await SqliteCacheIndex.open(file)
+        try:
+            return await index.upkeep.usage()
+        finally:
+            await index.close()
 
     async def root_file_system(self, directory: Path) -> RootFileSystem:
         """Prepare to unpack an image to a directory that is new or empty. Raise Unsupported if

@@ -35,6 +35,8 @@ COMMANDS: Final = {
     "mutate": "mutate",
     "export": "export",
     "serve": "serve",
+    "upstream": "upstream",
+    "doctor": "doctor",
     "version": "version",
     "docs": "reference",
 }

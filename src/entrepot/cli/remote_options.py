@@ -142,8 +142,9 @@ def _over(both: Given, own: Given) -> Given:
     return {name: value for name, value in both.items() if name not in replaced} | dict(own)
 
 
-def read_password() -> str:
-    """Return the next line of standard input, without its end.
+def read_password(option: str = "--password-stdin", what: str = "password") -> str:
+    """Return the next line of standard input, without its end. Where there is none, the option
+    that asks for it is named, and what it is.
 
     Nothing behind the line is read, so that another password, or an archive, may follow.
     """
@@ -152,7 +153,7 @@ def read_password() -> str:
         line += byte
     password = line.decode(errors="surrogateescape").removesuffix("\r")
     if not password:
-        raise typer.BadParameter("--password-stdin found no password on standard input")
+        raise typer.BadParameter(f"{option} found no {what} on standard input")
     return password
 
 

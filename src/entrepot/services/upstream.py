@@ -179,6 +179,7 @@ class Upstream:
             return member.url, found
 
         with self.held():
+            await self._watch.find()
             members = self._pool.admitted()
             if not members:
                 raise verdict(self._pool.urls(), {}, self._pool.left_out())
@@ -266,6 +267,7 @@ class Upstream:
         self, operation: str, ask: Ask[Result], avoid: Collection[str] = ()
     ) -> tuple[Attempt, Result]:
         """Ask one endpoint after the other, and all again after a pause, until one answers."""
+        await self._watch.find()
         said: dict[str, RegistryError] = {}
         rounds = 0
         while True:

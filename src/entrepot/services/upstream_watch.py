@@ -50,6 +50,17 @@ class Watch:
         self._discover = discover
         self._clock = clock
         self._sleep = sleep
+        self._finding = asyncio.Lock()
+
+    async def find(self) -> None:
+        """Find endpoints where none are known yet, so that the first question need not wait for
+        the watch. Raise what `discover` raises."""
+        if self._discover is None or self._pool.members:
+            return
+        async with self._finding:
+            if not self._pool.members:
+                found = await self._discover()
+                self._pool.refresh(found.endpoints)
 
     async def run(self) -> None:
         """Work until cancelled."""

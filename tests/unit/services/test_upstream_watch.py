@@ -138,6 +138,22 @@ async def test_what_discovery_finds_is_asked_before_its_time_is_over() -> None:
     assert scene.books.of("noted")[0] == ("upstream.undiscovered", "hub", "no DNS")
 
 
+async def test_the_first_question_waits_for_discovery() -> None:
+    scene = Scene()
+    found, times = scene.endpoint("found"), 0
+
+    async def discover() -> Discovered:
+        nonlocal times
+        times += 1
+        await asyncio.sleep(0)
+        return Discovered([PooledEndpoint(found)], 60.0)
+
+    upstream = scene.upstream(discover=discover)
+    answers = await asyncio.gather(*(upstream.head(NAME, TAG) for _ in range(5)))
+    assert answers == [manifest()] * 5
+    assert times == 1
+
+
 async def test_who_is_found_again_keeps_connections_and_health() -> None:
     scene = Scene()
     first, again = (
