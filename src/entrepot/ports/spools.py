@@ -22,8 +22,7 @@ class SharedSpool(Spool, Protocol):
     """
 
     async def ended(self) -> bool:
-        """Wait until all is verified and readable (True), or the content has failed or nobody
-        writes it any more (False)."""
+        """Wait until nobody writes it any more; return whether it has become content."""
         ...
 
 

@@ -28,6 +28,9 @@ _SOONEST: Final = 0.001
 _LATEST: Final = 0.004
 """Seconds between two looks at a file that another process writes, when bytes come and when not."""
 
+_ENDING: Final = 0.005
+"""Seconds between two looks at whether anybody writes, for who only waits for that."""
+
 _QUIET: Final = 0.05
 """After so many seconds without new bytes it is seen whether anybody writes."""
 
@@ -83,12 +86,11 @@ class FilesystemSpool:
             await self._change(lambda: self._readable > beyond)
 
     async def ended(self) -> bool:
-        self._look()
-        while not self._verified:
-            if self._failure is not None or self._abandoned_at is not None:
-                return False
-            await self._change(lambda: self._verified)
-        return True
+        # A lock that another process lets go of gives no event.
+        while self.written_here or self._places.is_written(self._place.digest):  # noqa: ASYNC110
+            await asyncio.sleep(_ENDING)
+        self._look()  # a writer seals the file before it lets go of it
+        return self._verified and self._failure is None
 
     @property
     def failed(self) -> bool:
@@ -121,7 +123,7 @@ class FilesystemSpool:
         self._wake()
 
     def detach(self) -> None:
-        """It has stopped; perhaps another one goes on."""
+        """It has ended; if the content is not whole, perhaps another one goes on."""
         self.written_here = False
         self._quiet_since = self._loop.time()
         if self._waiting:

@@ -65,7 +65,7 @@ class FilesystemSpoolWriter:
     def write(self, piece: memoryview) -> None:
         with self._writing:
             if self._ended:
-                raise Unavailable(f"{self._digest} is not written here any more; ask again")
+                raise self._too_late()
             if self._file.size + len(piece) > self._spool.size:
                 raise self._too_long(self._file.size + len(piece))
             try:
@@ -79,6 +79,8 @@ class FilesystemSpoolWriter:
                 self._threads.pool.submit(self._trail)
 
     async def commit(self) -> int:
+        if self._ended:  # then the spool may be another writer's by now
+            raise self._too_late()
         try:
             return await uncancelled(self._threads.run(self._commit))
         except (DigestInvalid, SizeInvalid) as error:
@@ -90,6 +92,7 @@ class FilesystemSpoolWriter:
             self._spool.fail(Unavailable(f"{self._digest} could not be stored; ask again"))
             raise
         finally:
+            self._spool.detach()
             self._on_end(self)
 
     async def release(self, error: Exception | None = None) -> None:
@@ -119,7 +122,7 @@ class FilesystemSpoolWriter:
 
     def _commit(self) -> int:
         if not self._end():
-            raise Unavailable(f"{self._digest} is not written here any more; ask again")
+            raise self._too_late()
         try:
             try:
                 self._verify()
@@ -163,6 +166,9 @@ class FilesystemSpoolWriter:
         if self._blobs.durable and length >= _WRITEBACK:
             start_writeback(self._file.descriptor, self._written_back, length)
             self._written_back = self._file.size
+
+    def _too_late(self) -> Unavailable:
+        return Unavailable(f"{self._digest} is not written here any more; ask again")
 
     def _too_long(self, received: int) -> SizeInvalid:
         return SizeInvalid(

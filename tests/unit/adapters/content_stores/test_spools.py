@@ -139,7 +139,6 @@ async def test_the_last_bytes_wait_for_the_digest(
             await asyncio.wait_for(spool.available(SIZE - HELD_BACK), 0.05)
     await writer.commit()
     assert [await spool.available(SIZE - 1) for spool in (writer.spool, theirs)] == [SIZE, SIZE]
-    assert [await spool.ended() for spool in (writer.spool, theirs)] == [True, True]
 
 
 async def test_wrong_bytes_reach_nobody_whole_and_are_not_kept(
@@ -244,6 +243,21 @@ async def test_followers_learn_that_the_writer_has_stopped(
     assert not reading.done()
     with pytest.raises(Unavailable):
         await asyncio.wait_for(reading, 5)
+
+
+async def test_a_spool_has_ended_when_the_content_is_in_its_place(
+    spools: FilesystemSpools, others: FilesystemSpools, other: FilesystemContentStore
+) -> None:
+    writer = await begun(spools)
+    theirs = await others.follow(DIGEST)
+    assert theirs is not None
+    ends = [asyncio.create_task(spool.ended()) for spool in (writer.spool, theirs)]
+    await write(writer, CONTENT)
+    await asyncio.sleep(0.02)
+    assert not any(end.done() for end in ends)
+    await writer.commit()
+    assert await asyncio.gather(*ends) == [True, True]
+    assert await other.size(DIGEST) == SIZE
 
 
 async def test_followers_here_are_told_why_writing_stopped(spools: FilesystemSpools) -> None:
