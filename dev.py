@@ -26,9 +26,11 @@ QUICK_LEAVES_OUT = (
     "tests/fuzz",
     "tests/integration/cli",
     "tests/integration/failure",
+    "tests/integration/mirror",
     "tests/integration/remotes",
 )
-"""Folders with real clients, long random runs, and our own program and its client at length."""
+"""Folders with real clients, long random runs, and our own program, its client and its mirror at
+length."""
 
 
 def serve(arguments: list[str]) -> int:

@@ -17,6 +17,7 @@ from tools.speech import say
 FOR_TESTS: Final = (
     "buildah",
     "busybox-static",
+    "chromium",
     "crun",
     "curl",
     "debootstrap",

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from entrepot.config import Settings
-from entrepot.config.endpoints import EndpointSettings, parse_endpoint
+from entrepot.config.endpoints import MAX_WEIGHT, EndpointSettings, parse_endpoint
 from entrepot.config.runtime_upstreams import unlisted_upstream
 from entrepot.config.upstreams import UpstreamSettings
 from entrepot.ports.mirror_books import MirrorBooks
@@ -15,6 +15,7 @@ from entrepot.rules.upstream_presets import preset_for
 from entrepot.services.mirror_place import MirrorRules
 from entrepot.services.upstream import Upstream
 from entrepot.services.upstream_pool import PooledEndpoint
+from entrepot.services.upstream_watch import Discovered
 
 if TYPE_CHECKING:
     from entrepot.adapters.remotes.upstream_endpoints import Transports
@@ -46,6 +47,28 @@ def open_upstream(
         made = open_endpoint(endpoint.url, settings, environ=environ, transports=transports)
         return PooledEndpoint(made, endpoint.weight, endpoint.cost)
 
+    known: dict[str, PooledEndpoint] = {}
+
+    async def discover() -> Discovered:
+        """Ask DNS. What it knew before stays the same object, with its connections."""
+        from entrepot.adapters.remotes.discovery import resolve
+        from entrepot.adapters.remotes.dns_client import DnsClient
+
+        address, _, port = settings.dns_server.rpartition(":")
+        servers = [(address.strip("[]"), int(port))] if settings.dns_server else None
+        found = await resolve(settings.discovery, DnsClient(servers))
+        first = min(one.priority for one in found.endpoints)
+        pooled = {
+            one.url: known.get(one.url)
+            or opened(EndpointSettings(one.url, min(one.weight, MAX_WEIGHT)))
+            for one in found.endpoints
+            # Others are for when these are away, which only an order can say.
+            if one.priority == first or settings.selection == "order"
+        }
+        known.clear()
+        known.update(pooled)
+        return Discovered(tuple(pooled.values()), found.ttl)
+
     return Upstream(
         name,
         [opened(endpoint) for endpoint in endpoints_of(name, settings)],
@@ -53,6 +76,7 @@ def open_upstream(
         selection=settings.selection,
         breaker=BreakerPolicy(failures=settings.failures, ejection=settings.ejection),
         probe_interval=settings.probe_interval,
+        discover=discover if settings.discovery else None,
     )
 
 

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final
 
 from entrepot.config.errors import Refusal
@@ -82,3 +83,22 @@ DISCOVERY: Final = Kind(
     _discovery,
     _discovery,
 )
+
+
+def _dns_server(value: object) -> str:
+    text = value if isinstance(value, str) else None
+    if text is None:
+        raise Refusal("it must be a string")
+    if text:
+        address, _, port = text.rpartition(":")
+        try:
+            ip_address(address.strip("[]"))
+            usable = 0 < int(port) <= 65535
+        except ValueError:
+            usable = False
+        if not usable:
+            raise Refusal('it must be "ADDRESS:PORT" with an IP address, or empty')
+    return text
+
+
+DNS_SERVER: Final = Kind("address", 'empty, or "ADDRESS:PORT"', _dns_server, _dns_server)

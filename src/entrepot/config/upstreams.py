@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from entrepot.config.endpoints import DISCOVERY, ENDPOINTS
+from entrepot.config.endpoints import DISCOVERY, DNS_SERVER, ENDPOINTS
 from entrepot.config.kinds import (
     BOOLEAN,
     DURATION,
@@ -53,6 +53,12 @@ class UpstreamSettings:
         "",
         "Find endpoints by DNS: `dns+https://HOST:PORT` for every address of a name, "
         "`srv+https://_SERVICE._tcp.DOMAIN` for its SRV records.",
+    )
+    dns_server: str = setting(
+        DNS_SERVER,
+        "",
+        "The DNS server that `discovery` asks, as `ADDRESS:PORT`, e.g. Consul's; empty takes the "
+        "system's.",
     )
     selection: Literal["order", "round-robin", "least-connections", "latency", "cost"] = setting(
         choice("order", "round-robin", "least-connections", "latency", "cost"),

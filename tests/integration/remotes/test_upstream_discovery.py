@@ -46,8 +46,10 @@ class NameServer:
 
 
 @contextmanager
-def dnsmasq(folder: Path, *lines: str, options: tuple[str, ...] = ()) -> Iterator[NameServer]:
-    port = free_port()
+def dnsmasq(
+    folder: Path, *lines: str, options: tuple[str, ...] = (), port: int | None = None
+) -> Iterator[NameServer]:
+    port = port or free_port()
     hosts = folder / "hosts"
     hosts.write_text("\n".join([*lines, ""]))
     command = [str(require_program("dnsmasq")), "--keep-in-foreground", f"--port={port}"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from entrepot.oci.errors import Unsupported
+from entrepot.oci.errors import Denied, Unsupported
 from entrepot.protocol import routes
 from entrepot.protocol.warnings import render_warnings
 from entrepot.rules.site_choice import NetworkTable
@@ -13,6 +13,7 @@ from entrepot.rules.source_routing import Question
 from entrepot.rules.sources import Hosted, Mirrored, Redirected
 from entrepot.services.proxy import Proxy
 from entrepot.services.registry import Registry
+from entrepot.web.address import host_of
 from entrepot.web.message import Header, Request, Response
 from entrepot.web.v2 import (
     blobs,
@@ -99,8 +100,12 @@ class Api:
                 return self.mark(errors.refuse(404, "what is elsewhere is not listed here"))
             return await self._hosted(request, route)
         namespace = _namespace(request)
-        host = request.headers.get("host") or ""
-        source = proxy.source(Question(route.name, host, namespace, prefix))
+        try:
+            source = proxy.source(Question(route.name, host_of(request), namespace, prefix))
+        except Denied:
+            # Whoever has not logged in where that is needed is asked to, before anything else.
+            self._admit(request, routes.Base(), "")
+            raise
         self._admit(request, route, source.access_name)
         match source:
             case Mirrored():
