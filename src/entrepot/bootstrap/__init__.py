@@ -26,7 +26,7 @@ from entrepot import __version__, logs
 from entrepot.adapters.metadata_stores.migrate import is_current, migrate
 from entrepot.adapters.metadata_stores.store import SqlMetadataStore
 from entrepot.bootstrap.faces import faces, token_key
-from entrepot.bootstrap.proxy import opened_proxy
+from entrepot.bootstrap.proxy import opened_proxy, upstreams_in_force
 from entrepot.config import ServerSettings, Settings
 from entrepot.oci.errors import RegistryError, Unavailable
 from entrepot.plugins import load
@@ -78,6 +78,7 @@ def serve(settings: Settings) -> int:
     workers = settings.server.worker_count(len(os.sched_getaffinity(0)))
     tls = _tls(settings.server)
     _check_storage(settings)
+    upstreams_in_force(settings)  # before any worker finds out
     key = token_key(settings)
     _migrate_apart(database_url(settings))
     listeners = [listen(address, workers) for address in settings.server.listen]

@@ -71,7 +71,7 @@ class OpenedProxy:
         self._stack = stack
         self._log = logs.get_logger("proxy")
         self._file = runtime_upstreams_path(settings)
-        self._seen: tuple[int, int] | None = (0, 0)
+        self._seen: tuple[int, int] | None = None
         self._upstreams: Mapping[str, UpstreamSettings] = {}
         self._caches: dict[Path, Cache] = {}
         self._transports: Transports | None = None
@@ -118,13 +118,22 @@ class OpenedProxy:
             return False
         self._seen = seen
         try:
-            upstreams = merged_upstreams(self._settings, read_runtime_upstreams(self._file))
-            table = routing_table(self._settings, upstreams)
+            upstreams, table = upstreams_in_force(self._settings)
         except (ConfigError, RegistryError) as error:
             self._log.error("upstreams not changed", file=str(self._file), cause=str(error))
             return False
         await self._apply(upstreams, table)
         return True
+
+    async def start(self) -> None:
+        """Put the upstreams in force that are written now, and put right what a crash has left in
+        the caches. Raise ConfigError, or a RegistryError."""
+        self._seen = _state(self._file)
+        await self._apply(*upstreams_in_force(self._settings))
+        for cache in self.caches():
+            mended = await CacheUpkeep(cache).recover()
+            if mended:
+                self._log.info("cache mended after a crash", contents=mended)
 
     async def _apply(self, upstreams: Mapping[str, UpstreamSettings], table: RoutingTable) -> None:
         mirrored = {name: one for name, one in upstreams.items() if one.mode == "mirror"}
@@ -140,13 +149,6 @@ class OpenedProxy:
         before, self.proxy.redirects = self.proxy.redirects, self._redirects(upstreams)
         self.proxy.table = table
         await before.close()
-
-    async def recover(self) -> None:
-        """Put right what a crash has left in the caches."""
-        for cache in self.caches():
-            mended = await CacheUpkeep(cache).recover()
-            if mended:
-                self._log.info("cache mended after a crash", contents=mended)
 
     async def keep(self, *, first: bool) -> None:
         """Do what is to be done from time to time, until cancelled; `first` in one process only
@@ -245,10 +247,7 @@ class OpenedProxy:
         from entrepot.adapters.remotes.transport import CurlTransport
         from entrepot.adapters.remotes.transport_settings import TransportSettings
 
-        sites = [
-            Site(name, one.url, one.networks, one.cloud, one.region)
-            for name, one in self._settings.sites.items()
-        ]
+        sites = _sites(self._settings)
         settings = self._settings.redirect
         check = None
         if sites:
@@ -274,11 +273,37 @@ async def opened_proxy(
     async with AsyncExitStack() as stack:
         opened = OpenedProxy(settings, environ=environ, books=books, clock=clock, stack=stack)
         try:
-            await opened.look()
-            await opened.recover()
+            await opened.start()
             yield opened
         finally:
             await opened.close()
+
+
+def upstreams_in_force(
+    settings: Settings,
+) -> tuple[Mapping[str, UpstreamSettings], RoutingTable]:
+    """Return the upstreams of the settings and of run time, and the routes to them.
+
+    Raise ConfigError or a RegistryError for what cannot be put in force.
+    """
+    runtime = read_runtime_upstreams(runtime_upstreams_path(settings))
+    upstreams = merged_upstreams(settings, runtime)
+    Redirects(redirect_places(settings, upstreams), sites=_sites(settings), check=_NeverAsked())
+    return upstreams, routing_table(settings, upstreams)
+
+
+def _sites(settings: Settings) -> list[Site]:
+    return [
+        Site(name, one.url, one.networks, one.cloud, one.region)
+        for name, one in settings.sites.items()
+    ]
+
+
+class _NeverAsked:
+    """A check of blobs for redirects that are only looked over."""
+
+    async def has(self, url: str) -> bool:
+        return False
 
 
 def _state(file: Path) -> tuple[int, int] | None:

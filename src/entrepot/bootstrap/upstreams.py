@@ -1,32 +1,24 @@
 """Upstreams from their settings: endpoints, routes and rules, with what presets know filled in."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from entrepot.config import Settings
-from entrepot.config.endpoints import MAX_WEIGHT, EndpointSettings, parse_endpoint
+from entrepot.config.endpoints import MAX_WEIGHT, EndpointSettings
 from entrepot.config.runtime_upstreams import unlisted_upstream
 from entrepot.config.upstreams import UpstreamSettings
+from entrepot.oci.errors import Unsupported
 from entrepot.ports.mirror_books import MirrorBooks
 from entrepot.rules.circuit_breaker import BreakerPolicy
 from entrepot.rules.source_routing import Route, RoutingTable
-from entrepot.rules.upstream_presets import preset_for
 from entrepot.services.mirror_place import MirrorRules
 from entrepot.services.upstream import Upstream
+from entrepot.services.upstream_addresses import completed, endpoints_of
 from entrepot.services.upstream_pool import PooledEndpoint
 from entrepot.services.upstream_watch import Discovered
 
 if TYPE_CHECKING:
     from entrepot.adapters.remotes.upstream_endpoints import Transports
-
-
-def endpoints_of(name: str, settings: UpstreamSettings) -> tuple[EndpointSettings, ...]:
-    """Return where an upstream is asked: as it is written, else as its preset knows."""
-    written = settings.endpoints
-    if not written and not settings.discovery:
-        written = preset_for(name, settings.preset).endpoints
-    return tuple(map(parse_endpoint, written))
 
 
 def open_upstream(
@@ -40,8 +32,7 @@ def open_upstream(
     """Open an upstream without asking anybody. Raise Unsupported, NameInvalid."""
     from entrepot.adapters.remotes.upstream_endpoints import open_endpoint
 
-    preset = preset_for(name, settings.preset)
-    settings = replace(settings, allowed_realms=(*settings.allowed_realms, *preset.allowed_realms))
+    settings = completed(name, settings)
 
     def opened(endpoint: EndpointSettings) -> PooledEndpoint:
         made = open_endpoint(endpoint.url, settings, environ=environ, transports=transports)
@@ -131,11 +122,17 @@ def redirect_places(
     settings: Settings, upstreams: Mapping[str, UpstreamSettings]
 ) -> dict[str, str]:
     """Return the URL that names are appended to, of each upstream that clients are sent to."""
-    places = {
-        name: f"{endpoints_of(name, one)[0].url}/v2/"
-        for name, one in upstreams.items()
-        if one.mode == "redirect"
-    }
+    places = {}
+    for name, one in upstreams.items():
+        if one.mode == "redirect":
+            first = next(iter(endpoints_of(name, one)), None)
+            if first is None:
+                raise Unsupported(
+                    f"clients cannot be sent to {name}, whose endpoints are found by DNS; give it "
+                    "an endpoint",
+                    detail={"upstream": name},
+                )
+            places[name] = f"{first.url}/v2/"
     if settings.redirect.upstream:
         places[settings.redirect.upstream] = settings.redirect.upstream
     return places
