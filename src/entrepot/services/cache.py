@@ -11,6 +11,7 @@ Every step may be the last before a crash; `services/cache_upkeep` puts right wh
 import asyncio
 import contextlib
 import os
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -89,6 +90,10 @@ class Cache:
         await self._lost(found, "it has been changed")
         return None
 
+    def turn(self, digest: Digest) -> AbstractAsyncContextManager[None]:
+        """Hold the only turn, over all processes, to begin to fill content."""
+        return self.spools.turn(f"content {digest}")
+
     async def stamp(self, digest: Digest) -> str:
         """Return what tells whether the file was changed; empty if there is none."""
         if not isinstance(self.content, CanStamp):
@@ -122,13 +127,14 @@ class Cache:
 
     async def put(self, digest: Digest, content: bytes, charge: Charge) -> None:
         """Store small content whole."""
-        await self.reserve(digest, len(content), charge)
-        try:
-            await self.content.put(digest, content)
-        except BaseException:
-            await self.index.contents.forget(digest, state="filling")
-            raise
-        await self.stored(digest)
+        async with self.turn(digest):
+            await self.reserve(digest, len(content), charge)
+            try:
+                await self.content.put(digest, content)
+            except BaseException:
+                await self.index.contents.forget(digest, state="filling")
+                raise
+            await self.stored(digest)
 
     async def drop(self, digest: Digest) -> bool:
         """Remove stored content; return whether it was there."""

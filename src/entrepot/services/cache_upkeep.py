@@ -35,8 +35,7 @@ class CacheUpkeep:
     async def recover(self) -> int:
         """Put right what a crash has left between index and disk; return how much it was.
 
-        Content that is filling somewhere at this moment is left alone. To be called once at
-        start, before any client.
+        Other processes may be at work: what is filling there at this moment is left alone.
         """
         mended = 0
         # What has come of a blob keeps its room, and is gone on with when it is asked for.
@@ -44,15 +43,25 @@ class CacheUpkeep:
         for known in await self.cache.index.contents.unfinished():
             if known.state == "evicting":
                 await self.cache.remove(known.digest)
-            elif await self._is_there(known.digest):
-                # It was verified before it got its name.
-                await self.cache.stored(known.digest)
-            elif known.digest in begun or await self._is_being_written(known.digest):
-                continue
-            else:
-                await self.cache.index.contents.forget(known.digest, state="filling")
-            mended += 1
+                mended += 1
+            elif known.digest not in begun:
+                async with self.cache.turn(known.digest):
+                    mended += await self._settle(known.digest)
         return mended
+
+    async def _settle(self, digest: Digest) -> bool:
+        """Decide about content that is `filling` while nobody can begin to fill it; return
+        whether that was left by a crash."""
+        if await self.cache.spools.follow(digest) is not None:
+            return False
+        known = await self.cache.index.contents.find(digest)
+        if known is None or known.state != "filling":
+            return False
+        if await self._is_there(digest):
+            await self.cache.stored(digest)  # it was verified before it got its name
+        else:
+            await self.cache.index.contents.forget(digest, state="filling")
+        return True
 
     async def scrub(self, before: float, limit: int = _BATCH) -> Scrubbed:
         """Compare content that was last verified before a time with its digest, the longest ago
@@ -111,9 +120,6 @@ class CacheUpkeep:
         except BlobUnknown:
             return False
         return True
-
-    async def _is_being_written(self, digest: Digest) -> bool:
-        return await self.cache.spools.follow(digest) is not None
 
 
 @dataclass(frozen=True, slots=True)
