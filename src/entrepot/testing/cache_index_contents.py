@@ -155,6 +155,14 @@ class CachedContentsSuite:
         await index.contents.forget(digest("unknown"))
         await index.contents.forget(digest("unknown"), state="evicting")
 
+    async def test_content_that_has_vanished_is_forgotten_at_once(self, index: CacheIndex) -> None:
+        await store(index, "vanished", 70)
+        await store(index, "there", 30)
+        await index.contents.forget(digest("vanished"))
+        assert await sizes(index) == {HUB: 30}
+        gone = await index.contents.choose(OLDEST_FIRST, None, 100, 0, at=NOW)
+        assert [one.digest for one in gone] == [digest("there")]
+
     async def test_content_is_forgotten_only_in_the_state_that_was_meant(
         self, index: CacheIndex
     ) -> None:

@@ -133,11 +133,11 @@ class EvictionsSuite:
         await store(index, "hub 5", 5, upstream=HUB, policy=SECOND_CHANCE)  # rank 55
         await store(index, "quay 9", 9, upstream=QUAY, policy=SECOND_CHANCE)  # rank 9
         assert await chosen(index, 1, policy=SECOND_CHANCE) == [digest("quay 9")]
-        await store(index, "quay 60", 60, upstream=QUAY, policy=SECOND_CHANCE)  # 9 + 60 = 69
+        await store(index, "quay 47", 47, upstream=QUAY, policy=SECOND_CHANCE)  # 9 + 47 = 56
         assert await chosen(index, 1, policy=SECOND_CHANCE) == [digest("hub 5")]  # now 55 for all
-        await store(index, "quay 2", 2, upstream=QUAY, policy=SECOND_CHANCE)  # 55 + 2
-        freed = await chosen(index, 62, policy=SECOND_CHANCE)
-        assert freed == [digest("quay 2"), digest("quay 60")]
+        await store(index, "quay 2", 2, upstream=QUAY, policy=SECOND_CHANCE)  # 55 + 2 = 57
+        freed = await chosen(index, 49, policy=SECOND_CHANCE)
+        assert freed == [digest("quay 47"), digest("quay 2")]
 
     async def test_what_is_overdue_goes_also_if_there_is_room(self, index: CacheIndex) -> None:
         for turn, name in enumerate(("old", "pinned", "used", "new")):
