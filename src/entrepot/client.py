@@ -3,7 +3,7 @@ place that knows adapters; it imports each of them only when an address asks for
 command must start at once."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from entrepot.adapters.remotes.exchange import Transport
     from entrepot.adapters.remotes.registry import HttpRegistry
     from entrepot.adapters.remotes.session import Session
+    from entrepot.bootstrap.proxy import OpenedProxy
     from entrepot.config import Settings
+    from entrepot.config.proxy import CacheSettings
     from entrepot.config.upstreams import UpstreamSettings
     from entrepot.ports.cache_index import Usage
     from entrepot.ports.probe import DirectoryProbe
+    from entrepot.rules.source_routing import RoutingTable
+    from entrepot.services.cache import Cache
     from entrepot.services.doctor import Patient
     from entrepot.services.registry import Registry
     from entrepot.services.store_end import StoreEnd
@@ -245,7 +249,9 @@ class Client:
         from entrepot.adapters.remotes.probe import SocketProbe
         from entrepot.adapters.remotes.transport_settings import TransportSettings
         from entrepot.adapters.remotes.upstream_endpoints import open_endpoint
-        from entrepot.services.doctor import Patient
+        from entrepot.rules.source_routing import RoutingTable
+    from entrepot.services.cache import Cache
+    from entrepot.services.doctor import Patient
         from entrepot.services.upstream_addresses import completed, endpoints_of
 
         full = completed(name, settings)
@@ -274,6 +280,39 @@ class Client:
         from entrepot.adapters.remotes.probe import FileDirectoryProbe
 
         return FileDirectoryProbe()
+
+    async def caches(self, paths: Iterable[Path], settings: "CacheSettings") -> "list[Cache]":
+        """Open the caches at `paths`, which a server may be using. Raise Unavailable, OSError."""
+        from entrepot.bootstrap import SystemClock
+        from entrepot.bootstrap.caches import open_cache
+        from entrepot.ports.mirror_books import NoBooks
+
+        books, clock = NoBooks(), SystemClock()
+        return [
+            await open_cache(path, settings, books=books, clock=clock, stack=self._opened)
+            for path in paths
+        ]
+
+    async def proxy(self, settings: "Settings") -> "OpenedProxy":
+        """Open all upstreams and their caches, which a server may be using, as it does.
+
+        Raise ConfigError, NameInvalid, Unavailable.
+        """
+        from entrepot.bootstrap import SystemClock
+        from entrepot.bootstrap.proxy import opened_proxy
+        from entrepot.ports.mirror_books import NoBooks
+
+        return await self._opened.enter_async_context(
+            opened_proxy(settings, environ=self._environ, books=NoBooks(), clock=SystemClock())
+        )
+
+    def routes(
+        self, settings: "Settings", upstreams: "Mapping[str, UpstreamSettings]"
+    ) -> "RoutingTable":
+        """Return the routes to all upstreams. Raise NameInvalid."""
+        from entrepot.bootstrap.upstreams import routing_table
+
+        return routing_table(settings, upstreams)
 
     async def cache_usage(self, path: Path) -> "Mapping[str, Usage]":
         """Return what each upstream takes in the cache at `path`; nothing where there is none.

@@ -19,6 +19,7 @@ from entrepot.web.message import Request, Response
 from entrepot.web.pages.mirror import Mirror
 from entrepot.web.pages.redirecting import Redirecting
 from entrepot.web.pages.site import Site, Subject
+from entrepot.web.purge_hook import PurgeHook
 from entrepot.web.statistics import statistics
 from entrepot.web.token import TokenService
 from entrepot.web.v2.guard import Guard
@@ -72,6 +73,7 @@ def faces(settings: Settings, opened: OpenedProxy, key: bytes, clock: Clock) -> 
         TokenService(access, guard, name_of),
         Site(lambda: _subject(settings, opened), here),
         lambda: _statistics(opened),
+        PurgeHook(opened.proxy, guard) if settings.proxy.purge_hook else None,
     )
 
 

@@ -3,7 +3,6 @@ file of upstreams that `entrepot upstream` writes, and kept in order while it ru
 
 import asyncio
 import contextlib
-import os
 import random
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from entrepot import logs
+from entrepot.bootstrap.caches import open_cache
 from entrepot.bootstrap.upstreams import (
     open_upstream,
     redirect_places,
@@ -26,19 +26,20 @@ from entrepot.config.runtime_upstreams import (
 )
 from entrepot.config.upstreams import UpstreamSettings
 from entrepot.oci.errors import RegistryError
+from entrepot.oci.platform import Platform
 from entrepot.ports.clock import Clock
 from entrepot.ports.mirror_books import MirrorBooks
-from entrepot.rules.eviction_policies import policy_named
+from entrepot.rules.mirrored_images import mirrored_image
 from entrepot.rules.source_routing import RoutingTable
 from entrepot.services.cache import Cache
 from entrepot.services.cache_upkeep import CacheUpkeep
-from entrepot.services.cache_use import CacheUse
 from entrepot.services.mirror import Mirror
 from entrepot.services.mirror_place import MirrorPlace
 from entrepot.services.proxy import Proxy
 from entrepot.services.redirects import Redirects, Site
 from entrepot.services.upstream import Upstream
 from entrepot.services.upstreams import Upstreams
+from entrepot.services.warming import Warming, WarmOptions
 
 if TYPE_CHECKING:
     from entrepot.adapters.remotes.upstream_endpoints import Transports
@@ -155,7 +156,7 @@ class OpenedProxy:
         does what one is enough for."""
         jobs: list[Coroutine[Any, Any, None]] = [self._often(), self._pool.watch()]
         if first:
-            jobs.append(self._seldom())
+            jobs += [self._seldom(), self._warm()]
         async with asyncio.TaskGroup() as group:
             for job in jobs:
                 group.create_task(job)
@@ -190,6 +191,25 @@ class OpenedProxy:
                     self._log.exception("upkeep of the cache failed")
             await asyncio.sleep(_UPKEEP)
 
+    async def _warm(self) -> None:
+        """Bring the images of `cache.warm` again and again; none of them ends that."""
+        settings, warming = self._settings.cache, Warming(self.proxy.mirror)
+        options = WarmOptions(tuple(map(Platform.parse, settings.warm_platforms)))
+        while settings.warm:
+            for text in settings.warm:
+                try:
+                    image = mirrored_image(self.proxy.table, text)
+                    done = await warming.warm(image.source, image.reference, options)
+                except RegistryError as error:
+                    self._log.error("warming failed", image=text, cause=error.message)
+                except Exception:
+                    self._log.exception("warming failed", image=text)
+                else:
+                    if done.fetched:
+                        fetched = {"blobs": done.fetched, "bytes": done.fetched_bytes}
+                        self._log.info("image warmed", image=text, **fetched)
+            await asyncio.sleep(settings.warm_interval)
+
     async def _tend(self, upkeep: CacheUpkeep) -> None:
         now = self._clock.now()
         await upkeep.expire()
@@ -223,24 +243,10 @@ class OpenedProxy:
         path = settings.cache_path or mine.path or self._settings.storage.path / "cache"
         known = self._caches.get(path)
         if known is None:
-            known = self._caches[path] = await self._open_cache(path)
+            known = self._caches[path] = await open_cache(
+                path, mine, books=self._books, clock=self._clock, stack=self._stack
+            )
         return known
-
-    async def _open_cache(self, path: Path) -> Cache:
-        from entrepot.adapters.cache_indexes.sqlite import SqliteCacheIndex
-        from entrepot.adapters.content_stores.filesystem import FilesystemContentStore
-
-        await asyncio.to_thread(os.makedirs, path, exist_ok=True)
-        content = FilesystemContentStore(path, durable=False)
-        self._stack.push_async_callback(content.close)
-        spools = content.spools()
-        self._stack.push_async_callback(spools.close)
-        index = await SqliteCacheIndex.open(path / "index.db", clock=self._clock)
-        self._stack.push_async_callback(index.close)
-        policy = policy_named(self._settings.cache.policy, self._settings.cache.content_ttl)
-        use = CacheUse(index.upkeep, policy, self._books, self._clock)
-        limit = self._settings.cache.max_size
-        return Cache(content, spools, index, use, policy, limit, self._books, self._clock)
 
     def _redirects(self, upstreams: Mapping[str, UpstreamSettings]) -> Redirects:
         from entrepot.adapters.remotes.blob_check import HttpBlobCheck

@@ -15,6 +15,8 @@ from typing import Any, Final
 from entrepot.config.errors import Refusal
 from entrepot.config.registry_names import upstream_name
 from entrepot.config.urls import http_url, proxy_url, redacted, registry_url
+from entrepot.oci.errors import Unsupported
+from entrepot.oci.platform import Platform
 
 _QUANTITY: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([a-z]*)", re.ASCII)
 _SIZE_UNITS: Final[Mapping[str, int]] = {
@@ -314,6 +316,18 @@ NETWORKS: Final = list_of(
 )
 TEXTS: Final = list_of(lambda text: text, "list of strings", "a list of strings")
 PATTERNS: Final = list_of(lambda text: text, "list of patterns", 'a list of names such as "apps/*"')
+
+
+def _platform(text: str) -> str:
+    try:
+        return str(Platform.parse(text))
+    except Unsupported as error:
+        raise Refusal(error.message) from None
+
+
+PLATFORMS: Final = list_of(
+    _platform, "list of platforms", 'a list of platforms such as "linux/amd64"'
+)
 UPSTREAM_NAMES: Final = list_of(
     upstream_name, "list of names", 'a list of names such as "hub" or "mirror.example.com"'
 )

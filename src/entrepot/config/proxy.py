@@ -15,6 +15,7 @@ from entrepot.config.kinds import (
     OPTIONAL_SIZE,
     OPTIONAL_URL,
     PATTERNS,
+    PLATFORMS,
     REGISTRY_URL,
     SECRET,
     TEXT,
@@ -57,6 +58,12 @@ class ProxySettings:
         [],
         "Networks of proxies in front whose `X-Forwarded-For` and `X-Forwarded-Proto` are "
         "believed.",
+    )
+    purge_hook: bool = setting(
+        BOOLEAN,
+        False,
+        "Take notifications of registries at `POST /_/purge`: a tag that was pushed or deleted "
+        "upstream is forgotten. It needs the login of `access`, if there is one.",
     )
 
 
@@ -106,6 +113,11 @@ class CacheSettings:
     )
     warm: tuple[str, ...] = setting(
         TEXTS, [], "Images to keep in the cache, e.g. `docker.io/library/alpine:3`."
+    )
+    warm_platforms: tuple[str, ...] = setting(
+        PLATFORMS,
+        [],
+        "Which platforms of the images of `warm` are fetched, e.g. `linux/amd64`. Empty: all.",
     )
     warm_interval: float = setting(
         DURATION, "1h", "How often the images of `warm` are looked at.", minimum="10s"

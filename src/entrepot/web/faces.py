@@ -1,13 +1,14 @@
-"""The faces beside the registry API: pages, tokens, statistics. Everything that is not `/v2/`,
-metrics or health."""
+"""The faces beside the registry API: pages, tokens, statistics, notices of other registries.
+Everything that is not `/v2/`, metrics or health."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from entrepot.oci.errors import RegistryError
-from entrepot.web import statistics, token
+from entrepot.web import purge_hook, statistics, token
 from entrepot.web.message import BodyIncomplete, Request, Response
 from entrepot.web.pages.site import Site
+from entrepot.web.purge_hook import PurgeHook
 from entrepot.web.token import TokenService
 from entrepot.web.v2 import errors
 from entrepot.web.v2.guard import Guard
@@ -15,12 +16,14 @@ from entrepot.web.v2.guard import Guard
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """The guard, and what stands beside the API. `statistics` makes the answer of `/_/stats`."""
+    """The guard, and what stands beside the API. `statistics` makes the answer of `/_/stats`;
+    without `purge_hook`, notifications of registries are not taken."""
 
     guard: Guard
     tokens: TokenService
     site: Site
     statistics: Callable[[], Awaitable[Response]]
+    purge_hook: PurgeHook | None = None
 
     async def answer(self, request: Request) -> Response | None:
         """Return the answer to a request, None if there is nothing at its path."""
@@ -34,6 +37,8 @@ class Faces:
     async def _answer(self, request: Request) -> Response | None:
         if request.path == token.PATH:
             return await self.tokens.answer(request)
+        if request.path == purge_hook.PATH and self.purge_hook is not None:
+            return await self.purge_hook.answer(request)
         if request.method not in ("GET", "HEAD"):
             return None
         if request.path == statistics.HEALTH_PATH:

@@ -1,0 +1,149 @@
+"""Purging: forgetting names of a cache by hand or because an upstream has told of a change, and
+removing the content that nothing leads to then."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from entrepot.oci.digest import Digest
+from entrepot.oci.reference import Tag
+from entrepot.protocol.change_notices import Notice
+from entrepot.rules.mirrored_images import mirrored_repository
+from entrepot.services.cache import Cache
+from entrepot.services.proxy import Proxy
+
+_BATCH: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a purge has done: `names` forgotten, `contents` removed with their bytes. `kept`
+    contents were named, and stay because they are pinned."""
+
+    names: int = 0
+    contents: int = 0
+    size: int = 0
+    kept: int = 0
+
+    def __add__(self, other: "Purged") -> "Purged":
+        return Purged(
+            self.names + other.names,
+            self.contents + other.contents,
+            self.size + other.size,
+            self.kept + other.kept,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Purging:
+    """Purges one cache."""
+
+    cache: Cache
+
+    async def forget(self, repository: str, reference: Tag | Digest | None = None) -> int:
+        """Forget a tag, a digest with the tags that point to it, or all of a repository; return
+        how many names went. Content that nothing leads to any more goes at the next upkeep."""
+        return await self.cache.index.catalog.purge(repository, reference)
+
+    async def purge(self, repository: str, reference: Tag | Digest | None = None) -> Purged:
+        """Forget the same, and remove at once what nothing leads to any more.
+
+        A tag is only a name: its manifest can still be pulled by digest, and stays.
+        """
+        named = await self._named(repository, reference)
+        names = await self.forget(repository, reference)
+        return Purged(names, kept=await self._pinned(named)) + await self.remove_unlinked()
+
+    async def purge_digest(self, digest: Digest) -> Purged:
+        """Forget a digest in every repository, and remove what nothing leads to any more."""
+        names = 0
+        for repository in await self.repositories():
+            names += await self.forget(repository, digest)
+        return Purged(names, kept=await self._pinned([digest])) + await self.remove_unlinked()
+
+    async def purge_all(self, upstream: str | None = None) -> Purged:
+        """Forget all repositories, or those of one upstream, and remove what is left; without
+        `upstream` also parts of blobs that nobody goes on with."""
+        names, named = 0, set[Digest]()
+        for repository in await self.repositories(upstream):
+            named.update(await self._named(repository, None))
+            names += await self.forget(repository)
+        purged = Purged(names, kept=await self._pinned(named)) + await self.remove_unlinked()
+        if upstream is None:
+            purged += await self._remove_parts()
+        return purged
+
+    async def repositories(self, upstream: str | None = None) -> list[str]:
+        """Return the repositories with any name, of one upstream or of all."""
+        found: list[str] = []
+        after = "" if upstream is None else f"{upstream}/"
+        while True:
+            catalog = self.cache.index.catalog
+            page = await catalog.repositories(after=after, limit=_BATCH)
+            for repository in page:
+                if upstream is not None and not repository.startswith(f"{upstream}/"):
+                    return found
+                found.append(repository)
+            if len(page) < _BATCH:
+                return found
+            after = page[-1]
+
+    async def remove_unlinked(self) -> Purged:
+        """Remove content that no name leads to."""
+        contents = size = 0
+        while True:
+            digests = await self.cache.index.catalog.unlinked(_BATCH)
+            before = contents
+            for digest in digests:
+                known = await self.cache.index.contents.find(digest)
+                if known is not None and await self.cache.drop(digest):
+                    contents, size = contents + 1, size + known.size
+            if contents == before:
+                return Purged(0, contents, size)
+
+    async def _remove_parts(self) -> Purged:
+        contents = size = 0
+        for digest, come, _ in await self.cache.spools.leftovers():
+            if await self.cache.spools.drop(digest):
+                await self.cache.index.contents.forget(digest, state="filling")
+                contents, size = contents + 1, size + come
+        return Purged(0, contents, size)
+
+    async def _named(self, repository: str, reference: Tag | Digest | None) -> Iterable[Digest]:
+        if reference is None:
+            return await self.cache.index.catalog.links(repository)
+        return [reference] if isinstance(reference, Digest) else []
+
+    async def _pinned(self, digests: Iterable[Digest]) -> int:
+        found = [await self.cache.index.contents.find(digest) for digest in digests]
+        return sum(one is not None and one.pinned and one.state == "stored" for one in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was forgotten because of a notice; `names` is how many names of the cache that were."""
+
+    repository: str
+    reference: Tag | Digest
+    names: int
+
+
+async def forget_changes(
+    proxy: Proxy, notices: Iterable[Notice], upstream: str = ""
+) -> tuple[Forgotten, ...]:
+    """Forget what has changed upstream, in every cache. `upstream` is whose notices they are, by
+    its name or an alias; without it they tell.
+
+    Raise NameUnknown for a registry that is no upstream; then nothing is forgotten.
+    """
+    named = [
+        (mirrored_repository(proxy.table, upstream or one.host, one.repository), one.reference)
+        for one in notices
+    ]
+    done = []
+    for repository, reference in named:
+        if repository is not None:
+            caches = proxy.mirror.places.caches()
+            names = [await Purging(cache).forget(repository, reference) for cache in caches]
+            done.append(Forgotten(repository, reference, sum(names)))
+    return tuple(done)
