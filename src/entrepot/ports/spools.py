@@ -59,8 +59,9 @@ class SpoolWriter(Protocol):
         wait for the next writer if there is none."""
         ...
 
-    async def discard(self, error: Exception) -> None:
-        """Drop the spool; followers are told `error`."""
+    async def discard(self, error: Exception) -> bool:
+        """Drop the spool; followers are told `error`. Return False, dropping nothing, if this
+        right had ended already."""
         ...
 
 

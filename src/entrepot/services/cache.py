@@ -5,18 +5,28 @@
     find       only content that is whole and unchanged since is ever found
     drop       the index says `evicting`, the bytes go, the index forgets
 
-Every step may be the last before a crash; `services/cache_upkeep` puts right what it leaves.
+Whoever changes both what the index says of content and its bytes holds its `change` meanwhile, so
+that no process sees one without the other. Every step may be the last before a crash;
+`services/cache_upkeep` puts right what it leaves.
 """
 
 import asyncio
 import contextlib
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from entrepot.oci.digest import Digest, Hasher
-from entrepot.oci.errors import BlobUnknown, StoreFull, Unavailable
+from entrepot.oci.errors import (
+    BlobUnknown,
+    DigestInvalid,
+    RegistryError,
+    SizeInvalid,
+    StoreFull,
+    Unavailable,
+)
 from entrepot.ports.cache_index import (
     CachedContent,
     CacheEvent,
@@ -27,9 +37,11 @@ from entrepot.ports.clock import Clock
 from entrepot.ports.content_store import CanStamp, ContentStore
 from entrepot.ports.delivery import Delivery, File, Inline
 from entrepot.ports.mirror_books import MirrorBooks
-from entrepot.ports.spools import Spools
+from entrepot.ports.spools import Spools, SpoolWriter
 from entrepot.rules.eviction import Policy
 from entrepot.services.cache_use import CacheUse
+
+Result = TypeVar("Result")
 
 _BLOCK: Final = 1 << 20
 _ATTEMPTS: Final = 20
@@ -91,8 +103,14 @@ class Cache:
         return None
 
     def turn(self, digest: Digest) -> AbstractAsyncContextManager[None]:
-        """Hold the only turn, over all processes, to begin to fill content."""
+        """Hold the only turn, over all processes, to begin to fill content. It lasts as long as
+        its upstream takes to answer; a `change` goes inside, never around."""
         return self.spools.turn(f"content {digest}")
+
+    def change(self, digest: Digest) -> AbstractAsyncContextManager[None]:
+        """Hold the only right, over all processes, to change content's state and bytes. It is for
+        moments, and nothing else is waited for inside."""
+        return self.spools.turn(f"change {digest}")
 
     async def stamp(self, digest: Digest) -> str:
         """Return what tells whether the file was changed; empty if there is none."""
@@ -103,38 +121,62 @@ class Cache:
         except BlobUnknown:
             return ""
 
-    async def reserve(self, digest: Digest, size: int, charge: Charge) -> None:
-        """Make room for content and promise it. Raise StoreFull if there cannot be any."""
-        quota = Quota(charge.limit, self.limit)
-        for _ in range(_ATTEMPTS):
-            now = self.clock.now()
-            lacking = await self.index.contents.reserve(
-                digest, size, charge.upstream, quota, at=now
-            )
-            if not lacking or not await self._make_room(lacking, size, charge):
-                break
-        if lacking:
-            raise StoreFull(
-                f"the cache has no room for {size} bytes of {charge.upstream}: everything in it "
-                "is pinned or in the making; raise cache.max_size, or unpin something",
-                detail={"digest": str(digest), "size": size},
-            )
+    async def begin(self, digest: Digest, size: int, charge: Charge) -> SpoolWriter | None:
+        """Make room for content, promise it, and return the right to write it; None if somebody
+        writes it, or has just stored it. Raise StoreFull if there cannot be any room, here or on
+        the disk."""
 
-    async def stored(self, digest: Digest) -> None:
-        """Say that reserved content is in place."""
-        stamp = await self.stamp(digest)
-        await self.index.contents.stored(digest, stamp, self.policy, at=self.clock.now())
+        async def begun() -> SpoolWriter | None:
+            try:
+                return await self.spools.begin(digest, size)
+            except RegistryError:
+                if await self.spools.drop(digest):  # what is left of it holds the disk's last bytes
+                    await self.index.contents.forget(digest, state="filling")
+                raise
+
+        return await self._reserved(digest, size, charge, begun)
+
+    async def commit(self, digest: Digest, writer: SpoolWriter) -> int:
+        """Verify what was written, make it content, and return its size.
+
+        Raise DigestInvalid or SizeInvalid if it is not what it should be: it is gone then.
+        """
+        async with self.change(digest):
+            try:
+                size = await writer.commit()
+            except (DigestInvalid, SizeInvalid):
+                await self.index.contents.forget(digest, state="filling")
+                raise
+            await self.stored(digest)
+            return size
+
+    async def give_up(
+        self, digest: Digest, writer: SpoolWriter, error: Exception, *, keep: bool
+    ) -> None:
+        """Stop writing content; `keep` leaves what has come for the next one to go on with."""
+        async with self.change(digest):
+            if keep:
+                await writer.release(error)
+            elif await writer.discard(error):
+                await self.index.contents.forget(digest, state="filling")
 
     async def put(self, digest: Digest, content: bytes, charge: Charge) -> None:
-        """Store small content whole."""
-        async with self.turn(digest):
-            await self.reserve(digest, len(content), charge)
+        """Store small content whole. Raise StoreFull if there cannot be any room."""
+
+        async def put() -> None:
             try:
                 await self.content.put(digest, content)
             except BaseException:
                 await self.index.contents.forget(digest, state="filling")
                 raise
             await self.stored(digest)
+
+        await self._reserved(digest, len(content), charge, put)
+
+    async def stored(self, digest: Digest) -> None:
+        """Say that reserved content is in place."""
+        stamp = await self.stamp(digest)
+        await self.index.contents.stored(digest, stamp, self.policy, at=self.clock.now())
 
     async def drop(self, digest: Digest) -> bool:
         """Remove stored content; return whether it was there."""
@@ -145,10 +187,21 @@ class Cache:
 
     async def remove(self, digest: Digest) -> None:
         """Remove the bytes of content that is `evicting`, and forget it."""
-        with contextlib.suppress(BlobUnknown):
-            await self.content.delete(digest)
-        # By now another process may be filling it again.
-        await self.index.contents.forget(digest, state="evicting")
+        async with self.change(digest):
+            known = await self.index.contents.find(digest)
+            if known is None or known.state != "evicting":
+                return  # another process fills it again
+            with contextlib.suppress(BlobUnknown):
+                await self.content.delete(digest)
+            await self.index.contents.forget(digest, state="evicting")
+
+    async def drop_part(self, digest: Digest) -> bool:
+        """Remove what has come of content that nobody writes; return False if somebody does."""
+        async with self.change(digest):
+            if not await self.spools.drop(digest):
+                return False
+            await self.index.contents.forget(digest, state="filling")
+            return True
 
     async def verify(self, known: CachedContent) -> bool:
         """Compare content with its digest; drop it if it is wrong. Return whether it is right."""
@@ -177,10 +230,43 @@ class Cache:
             "content.corrupt", known.upstream, str(known.digest), f"dropped from the cache: {why}"
         )
 
+    async def _reserved(
+        self, digest: Digest, size: int, charge: Charge, fill: Callable[[], Awaitable[Result]]
+    ) -> Result | None:
+        """Make room for content and promise it, then run `fill` before anybody can take that for
+        what a crash has left. Return None if it was stored by then. Raise StoreFull."""
+        quota = Quota(charge.limit, self.limit)
+        contents = self.index.contents
+        for _ in range(_ATTEMPTS):
+            async with self.change(digest):
+                now = self.clock.now()
+                lacking = await contents.reserve(digest, size, charge.upstream, quota, at=now)
+                if not lacking:
+                    return None if await self._is_stored(digest) else await fill()
+            if not await self._make_room(lacking, size, charge):
+                break
+        raise StoreFull(
+            f"the cache has no room for {size} bytes of {charge.upstream}: everything in it "
+            "is pinned or in the making; raise cache.max_size, or unpin something",
+            detail={"digest": str(digest), "size": size},
+        )
+
+    async def _is_stored(self, digest: Digest) -> bool:
+        """Say whether content is stored. If it is not, remove what may be where it is to go: it
+        was never seen to be right."""
+        known = await self.index.contents.find(digest)
+        if known is not None and known.state == "stored":
+            return True
+        with contextlib.suppress(BlobUnknown):
+            await self.content.size(digest)
+            await self.content.delete(digest)
+        return False
+
     async def _make_room(self, lacking: int, size: int, charge: Charge) -> bool:
         """Evict at least `lacking` bytes; return whether anything went.
 
-        The upstream's own content goes first where its own limit is reached.
+        The upstream's own content goes first where its own limit is reached. Parts of what was
+        not brought whole go where nothing else can.
         """
         usage = (await self.index.upkeep.usage()).get(charge.upstream)
         over = charge.limit is not None and usage is not None and usage.size + size > charge.limit
@@ -195,7 +281,20 @@ class Cache:
         for victim in victims:
             await self.remove(victim.digest)
             self.books.evicted(victim.upstream, victim.size)
-        return bool(victims)
+        return bool(victims) or await self._drop_parts(lacking, charge.upstream if over else None)
+
+    async def _drop_parts(self, lacking: int, upstream: str | None) -> bool:
+        """Give up parts of content that nobody goes on with, the oldest first, until `lacking`
+        bytes are free; return whether any went."""
+        freed = 0
+        parts = await self.spools.leftovers()
+        for digest, _, _ in sorted(parts, key=lambda part: part[2]):
+            known = await self.index.contents.find(digest)
+            if known is None or upstream not in (None, known.upstream):
+                continue
+            if freed < lacking and await self.drop_part(digest):
+                freed += known.size
+        return freed > 0
 
 
 def _is_right(delivery: Delivery, digest: Digest) -> bool:

@@ -44,24 +44,29 @@ class CacheUpkeep:
             if known.state == "evicting":
                 await self.cache.remove(known.digest)
                 mended += 1
-            elif known.digest not in begun:
-                async with self.cache.turn(known.digest):
-                    mended += await self._settle(known.digest)
+            else:
+                mended += await self._settle(known.digest, begun=known.digest in begun)
+        for digest in begun:
+            if await self.cache.index.contents.find(digest) is None:
+                mended += await self.cache.drop_part(digest)
         return mended
 
-    async def _settle(self, digest: Digest) -> bool:
-        """Decide about content that is `filling` while nobody can begin to fill it; return
-        whether that was left by a crash."""
-        if await self.cache.spools.follow(digest) is not None:
-            return False
-        known = await self.cache.index.contents.find(digest)
-        if known is None or known.state != "filling":
-            return False
-        if await self._is_there(digest):
-            await self.cache.stored(digest)  # it was verified before it got its name
-        else:
-            await self.cache.index.contents.forget(digest, state="filling")
-        return True
+    async def _settle(self, digest: Digest, *, begun: bool) -> bool:
+        """Decide about content that is `filling`, of which something may have come; return whether
+        a crash has left it."""
+        async with self.cache.change(digest):
+            if await self.cache.spools.follow(digest) is not None:
+                return False
+            known = await self.cache.index.contents.find(digest)
+            if known is None or known.state != "filling":
+                return False
+            if await self._is_there(digest):
+                await self.cache.stored(digest)  # it was verified before it got its name
+            elif begun:
+                return False
+            else:
+                await self.cache.index.contents.forget(digest, state="filling")
+            return True
 
     async def scrub(self, before: float, limit: int = _BATCH) -> Scrubbed:
         """Compare content that was last verified before a time with its digest, the longest ago
@@ -109,9 +114,8 @@ class CacheUpkeep:
         before = self.cache.clock.now() - _SPOOL_AGE
         dropped = 0
         for digest, _, written_at in await self.cache.spools.leftovers():
-            if written_at < before and await self.cache.spools.drop(digest):
-                await self.cache.index.contents.forget(digest, state="filling")
-                dropped += 1
+            if written_at < before:
+                dropped += await self.cache.drop_part(digest)
         return dropped
 
     async def _is_there(self, digest: Digest) -> bool:

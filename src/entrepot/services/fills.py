@@ -8,7 +8,8 @@ to. What breaks off is continued by Range, from another endpoint if there is one
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,21 +24,25 @@ from entrepot.oci.errors import (
     Unavailable,
 )
 from entrepot.ports.spools import SharedSpool, SpoolWriter
-from entrepot.ports.upstream_endpoint import ArrivingBlob
 from entrepot.rules.retries import RetryPolicy, next_delay
 from entrepot.rules.sources import Mirrored
 from entrepot.services.mirror_place import MirrorPlace
+from entrepot.services.upstream_attempts import PooledBlob
 
 _POLICY: Final = RetryPolicy(retries=5, first=0.2, most=10.0)
 """How often a fill that broke off is continued without any progress in between."""
 
+_MOST_DISTRUSTED: Final = 1000
+"""Blobs for which it is remembered who has sent them wrong."""
+
 
 @dataclass(slots=True)
 class Fill:
-    """One blob on its way. `opened` is done once there is something to follow, or nothing will
-    come; None means that the blob is stored already."""
+    """One blob on its way, asked for in `repository`. `opened` is done once there is something to
+    follow, or nothing will come; None means that the blob is stored already."""
 
     digest: Digest
+    repository: str
     opened: asyncio.Future[SharedSpool | None]
     task: asyncio.Task[None] | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,18 +72,19 @@ class Fills:
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._running: dict[tuple[int, Digest], Fill] = {}
+        self._liars: OrderedDict[Digest, frozenset[str]] = OrderedDict()
 
     def running(self, place: MirrorPlace, digest: Digest) -> Fill | None:
         """Return the fill of a digest that is under way in this process."""
-        return self._running.get((id(place.cache), digest))
+        return self._running.get((id(place.cache.index), digest))
 
     def start(self, place: MirrorPlace, source: Mirrored, digest: Digest, size: int | None) -> Fill:
-        """Begin to bring a blob, or join what has begun."""
-        key = id(place.cache), digest
+        """Begin to bring a blob, or join what has begun, perhaps for another repository."""
+        key = id(place.cache.index), digest
         fill = self._running.get(key)
         if fill is None:
             loop = asyncio.get_running_loop()
-            fill = self._running[key] = Fill(digest, loop.create_future())
+            fill = self._running[key] = Fill(digest, source.repository, loop.create_future())
             fill.task = loop.create_task(self._run(key, fill, _Asked(place, source, digest, size)))
         return fill
 
@@ -91,7 +97,8 @@ class Fills:
 
     async def _run(self, key: tuple[int, Digest], fill: Fill, asked: _Asked) -> None:
         try:
-            await self._bring(fill, asked)
+            with asked.place.upstream.held():  # an upstream that is changed now ends after this
+                await self._bring(fill, asked)
         except asyncio.CancelledError:
             fill.fail(Unavailable("the server is stopping; ask again"))
             raise
@@ -109,28 +116,38 @@ class Fills:
         cache = asked.place.cache
         while True:
             async with contextlib.AsyncExitStack() as stack:
-                async with cache.spools.turn(f"blob {asked.digest}"):
+                async with cache.turn(asked.digest):
                     if await cache.find(asked.digest) is not None:
+                        await self._prove(asked)
                         _open(fill, None)
                         return
                     followed = await cache.spools.follow(asked.digest)
-                    if followed is None:
-                        begun = await self._begin(stack, asked)
-                if followed is None:
+                    begun = await self._begin(stack, asked) if followed is None else None
+                if begun is not None:
                     writer, arriving = begun
                     _open(fill, writer.spool)
                     await self._write(writer, arriving, stack, asked)
                     return
-            _open(fill, followed)
-            await followed.ended()
+            if followed is not None:
+                await self._prove(asked)
+                _open(fill, followed)
+                await followed.ended()
+
+    async def _prove(self, asked: _Asked) -> None:
+        """See to it that this repository holds what another process has brought, perhaps for
+        another one. Raise BlobUnknown."""
+        place, repository, digest = asked.place, asked.source.repository, asked.digest
+        if await place.cache.index.names.blob(repository, digest) is None:
+            await place.prove(asked.source, digest)
 
     async def _begin(
         self, stack: contextlib.AsyncExitStack, asked: _Asked
-    ) -> tuple[SpoolWriter, ArrivingBlob]:
+    ) -> tuple[SpoolWriter, PooledBlob] | None:
         """Get the right to write and an answer that gives the bytes; the `stack` holds the
-        answer. Whoever has come this far has the turn of this digest."""
+        answer. Return None if the blob has just been stored. Whoever has come this far has the
+        turn of this digest."""
         place, digest = asked.place, asked.digest
-        size, writer, arriving = asked.size, None, None
+        size, arriving = asked.size, None
         if size is None:
             known = await place.cache.index.contents.find(digest)
             size = known.size if known is not None else None
@@ -139,14 +156,14 @@ class Fills:
             size = arriving.size
             if size is None:
                 size = await place.upstream.blob_size(asked.source.name, digest)
-        await place.cache.reserve(digest, size, place.charge)
+        writer = await place.cache.begin(digest, size, place.charge)
+        if writer is None:
+            return None
         try:
-            writer = await place.cache.spools.begin(digest, size)
-            if writer is None:
-                raise Unavailable(f"blob {digest} is being fetched by another process; ask again")
             if arriving is None:
                 arriving = await self._ask(stack, asked, min(writer.offset, max(size - 1, 0)))
             if arriving.size not in (None, size):
+                await self._distrust(asked, {arriving.url})
                 raise SizeInvalid(
                     f"{place.upstream.name} sends {arriving.size} bytes for {digest} of "
                     f"{asked.source.name}, but an image there says {size}; pull it again later",
@@ -158,12 +175,18 @@ class Fills:
         return writer, arriving
 
     async def _ask(
-        self, stack: contextlib.AsyncExitStack, asked: _Asked, offset: int
-    ) -> ArrivingBlob:
-        """Ask the upstream for the blob; its answer proves that this repository holds it."""
+        self,
+        stack: contextlib.AsyncExitStack,
+        asked: _Asked,
+        offset: int,
+        broken: Collection[str] = (),
+    ) -> PooledBlob:
+        """Ask the upstream for the blob, `broken` endpoints last; the answer proves that this
+        repository holds it."""
         place, source = asked.place, asked.source
+        avoid = {*broken, *self._liars.get(asked.digest, ())}
         try:
-            answer = place.upstream.blob(source.name, asked.digest, offset)
+            answer = place.upstream.blob(source.name, asked.digest, offset, avoid=avoid)
             return await stack.enter_async_context(answer)
         except BlobUnknown:
             await place.note_absent(source, str(asked.digest))
@@ -172,38 +195,44 @@ class Fills:
     async def _write(
         self,
         writer: SpoolWriter,
-        arriving: ArrivingBlob,
+        arriving: PooledBlob,
         stack: contextlib.AsyncExitStack,
         asked: _Asked,
     ) -> None:
         """Pour what arrives into the spool, over as many requests as that takes, and commit."""
         place = asked.place
+        asked_of = {arriving.url}
         try:
-            await self._link(asked, writer.spool.size)
-            await self._pour(writer, arriving, stack, asked)
-            size = await writer.commit()
+            await self._pour(writer, arriving, stack, asked, asked_of)
+            size = await place.cache.commit(asked.digest, writer)
         except (DigestInvalid, SizeInvalid) as error:
-            await place.cache.index.contents.forget(asked.digest, state="filling")
+            await self._distrust(asked, asked_of)
             await place.cache.note(
                 "upstream.lied", asked.source.repository, str(asked.digest), error.message
             )
-            await self._discard(writer, error)
+            await place.cache.give_up(asked.digest, writer, error, keep=False)
             raise
         except BaseException as error:
             await self._give_up(writer, asked, error)
             raise
-        await place.cache.stored(asked.digest)
+        # Only now is the size known to be true.
+        await self._link(asked, size)
+        self._liars.pop(asked.digest, None)
         place.cache.use.fetched(place.upstream.name, "blob", size)
 
     async def _pour(
         self,
         writer: SpoolWriter,
-        arriving: ArrivingBlob,
+        arriving: PooledBlob,
         stack: contextlib.AsyncExitStack,
         asked: _Asked,
+        asked_of: set[str],
     ) -> None:
+        """Pour until all is there. An endpoint that breaks off twice is asked last after that;
+        `asked_of` learns who was asked."""
         size, failures = writer.spool.size, 0
-        answer: ArrivingBlob | None = arriving
+        breaks: Counter[str] = Counter()
+        answer: PooledBlob | None = arriving
         while True:
             before = writer.offset
             error: RegistryError = ConnectionLost(
@@ -212,7 +241,9 @@ class Fills:
             )
             try:
                 if answer is None:
-                    answer = await self._ask(stack, asked, before)
+                    broken = [url for url, count in breaks.items() if count > 1]
+                    answer = await self._ask(stack, asked, before, broken)
+                    asked_of.add(answer.url)
                 await answer.pour(_Skipping(writer, before - answer.start))
             except StoreFull:
                 raise
@@ -220,6 +251,8 @@ class Fills:
                 error = lost
             if writer.offset >= size:
                 return
+            if answer is not None:
+                breaks[answer.url] += 1
             await stack.aclose()
             answer = None
             failures = 1 if writer.offset > before else failures + 1
@@ -228,6 +261,14 @@ class Fills:
                 raise error
             await asyncio.sleep(pause)
 
+    async def _distrust(self, asked: _Asked, urls: Collection[str]) -> None:
+        """Ask these endpoints last for this blob, and believe no size that was told of it."""
+        known = self._liars.pop(asked.digest, frozenset())
+        self._liars[asked.digest] = known | frozenset(urls)
+        if len(self._liars) > _MOST_DISTRUSTED:
+            self._liars.popitem(last=False)
+        await asked.place.cache.index.catalog.purge(asked.source.repository, asked.digest)
+
     async def _link(self, asked: _Asked, size: int) -> None:
         await asked.place.cache.index.names.link(
             asked.source.repository,
@@ -235,20 +276,12 @@ class Fills:
             at=asked.place.cache.clock.now(),
         )
 
-    async def _give_up(
-        self, writer: SpoolWriter | None, asked: _Asked, error: BaseException
-    ) -> None:
-        """Leave what has come for the next one, or give the room back if there is nothing."""
+    async def _give_up(self, writer: SpoolWriter, asked: _Asked, error: BaseException) -> None:
+        """Leave what has come for the next one, or give the room back if there is nothing, or if
+        it takes the last of the disk."""
         shown = error if isinstance(error, Exception) else Unavailable("the server is stopping")
-        if writer is not None and writer.offset > 0:
-            await writer.release(shown)
-            return
-        await self._discard(writer, shown)
-        await asked.place.cache.index.contents.forget(asked.digest, state="filling")
-
-    async def _discard(self, writer: SpoolWriter | None, error: Exception) -> None:
-        if writer is not None:
-            await writer.discard(error)
+        keep = writer.offset > 0 and not isinstance(error, StoreFull)
+        await asked.place.cache.give_up(asked.digest, writer, shown, keep=keep)
 
 
 class _Skipping:

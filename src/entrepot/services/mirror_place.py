@@ -1,14 +1,16 @@
 """The place of one upstream in the mirror: the upstream itself, the cache that keeps what comes
 from it, and the operator's rules for it."""
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import BlobUnknown, ManifestUnknown
+from entrepot.oci.errors import BlobUnknown, ManifestUnknown, StoreFull
 from entrepot.ports.delivery import Delivery, Stream
+from entrepot.rules import freshness
 from entrepot.rules.sources import Mirrored
 from entrepot.services.cache import Cache, Charge
 from entrepot.services.upstream import Upstream
@@ -51,7 +53,7 @@ class MirrorPlace:
         """Raise ManifestUnknown or BlobUnknown if the upstream has just said that it has not
         this."""
         until = await self.cache.index.names.absent(source.repository, reference)
-        if until is None or until <= self.cache.clock.now():
+        if not freshness.is_absent(until, self.cache.clock.now(), self.rules.negative_ttl):
             return
         message = (
             f"{source.repository} has no {reference}: {self.upstream.name} has just said so, and "
@@ -61,8 +63,24 @@ class MirrorPlace:
 
     async def note_absent(self, source: Mirrored, reference: str) -> None:
         """Remember for a short while that the upstream has not this."""
-        until = self.cache.clock.now() + self.rules.negative_ttl
-        await self.cache.index.names.set_absent(source.repository, reference, until)
+        until = freshness.absent_until(self.cache.clock.now(), self.rules.negative_ttl)
+        if until is not None:
+            with contextlib.suppress(StoreFull):  # then it is asked again sooner
+                await self.cache.index.names.set_absent(source.repository, reference, until)
+
+    async def prove(self, source: Mirrored, digest: Digest) -> int:
+        """Ask the upstream whether the repository holds a blob, and remember that it does; return
+        its size. Raise BlobUnknown."""
+        try:
+            size = await self.upstream.blob_size(source.name, digest)
+        except BlobUnknown:
+            await self.note_absent(source, str(digest))
+            raise
+        with contextlib.suppress(StoreFull):  # then it is proved again the next time
+            await self.cache.index.names.link(
+                source.repository, blobs=[(digest, size)], at=self.cache.clock.now()
+            )
+        return size
 
 
 Open = Callable[[int, int], Awaitable[Delivery]]

@@ -104,14 +104,16 @@ class FilesystemSpoolWriter:
             else:
                 self._spool.fail(error)
 
-    async def discard(self, error: Exception) -> None:
-        if await uncancelled(self._threads.run(self._end)):
-            self._spool.fail(error)
-            try:
-                await uncancelled(self._threads.run(self._file.place.remove))
-            finally:
-                self._file.close()
-                self._on_end(self)
+    async def discard(self, error: Exception) -> bool:
+        if not await uncancelled(self._threads.run(self._end)):
+            return False
+        self._spool.fail(error)
+        try:
+            await uncancelled(self._threads.run(self._file.place.remove))
+        finally:
+            self._file.close()
+            self._on_end(self)
+        return True
 
     def _end(self) -> bool:
         """Let nothing be written or hashed any more; return whether it was not so already."""
