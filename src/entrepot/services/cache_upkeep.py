@@ -8,11 +8,12 @@ from typing import Final
 
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import BlobUnknown
-from entrepot.ports.cache_index import LARGEST
-from entrepot.rules.eviction import Entry, Evict, Move, Placement, Policy, Shelf
 from entrepot.services.cache import Cache
 
 _BATCH: Final = 100
+_LINKED_WITHIN: Final = 60.0
+"""Seconds in which content that was stored gets its link."""
+
 _SPOOL_AGE: Final = 86400.0
 """Seconds after which a part of a blob that nobody goes on with is dropped."""
 
@@ -93,7 +94,7 @@ class CacheUpkeep:
         dropped = 0
         while True:
             digests = await self.cache.index.catalog.unlinked(_BATCH)
-            removed = [await self.cache.drop(digest) for digest in digests]
+            removed = [await self._drop_if_old(digest) for digest in digests]
             dropped += sum(removed)
             if not any(removed):
                 return dropped
@@ -101,9 +102,7 @@ class CacheUpkeep:
     async def expire(self) -> int:
         """Remove what the policy keeps no longer, although there is room; return how much."""
         now = self.cache.clock.now()
-        overdue = await self.cache.index.contents.choose(
-            _Overdue(self.cache.policy), None, LARGEST, LARGEST, at=now
-        )
+        overdue = await self.cache.index.contents.choose(self.cache.policy, None, 0, 0, at=now)
         for one in overdue:
             await self.cache.remove(one.digest)
             self.cache.books.evicted(one.upstream, one.size)
@@ -118,34 +117,16 @@ class CacheUpkeep:
                 dropped += await self.cache.drop_part(digest)
         return dropped
 
+    async def _drop_if_old(self, digest: Digest) -> bool:
+        """Remove content unless it has just been stored, and its link may be on the way."""
+        known = await self.cache.index.contents.find(digest)
+        if known is None or known.stored_at > self.cache.clock.now() - _LINKED_WITHIN:
+            return False
+        return await self.cache.drop(digest)
+
     async def _is_there(self, digest: Digest) -> bool:
         try:
             await self.cache.content.size(digest)
         except BlobUnknown:
             return False
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Overdue:
-    """A policy that chooses only what another one keeps no longer."""
-
-    policy: Policy
-
-    @property
-    def name(self) -> str:
-        return self.policy.name
-
-    def place(
-        self, size: int, now: float, *, inflation: float = 0.0, remembered: bool = False
-    ) -> Placement:
-        return self.policy.place(size, now, inflation=inflation, remembered=remembered)
-
-    def hit(self, entry: Entry, now: float, *, count: int = 1, inflation: float = 0.0) -> Placement:
-        return self.policy.hit(entry, now, count=count, inflation=inflation)
-
-    def decide(self, shelf: Shelf, now: float, capacity: int) -> Evict | Move | None:
-        return self.policy.overdue(shelf, now)
-
-    def overdue(self, shelf: Shelf, now: float) -> Evict | None:
-        return self.policy.overdue(shelf, now)
