@@ -249,9 +249,7 @@ class Client:
         from entrepot.adapters.remotes.probe import SocketProbe
         from entrepot.adapters.remotes.transport_settings import TransportSettings
         from entrepot.adapters.remotes.upstream_endpoints import open_endpoint
-        from entrepot.rules.source_routing import RoutingTable
-    from entrepot.services.cache import Cache
-    from entrepot.services.doctor import Patient
+        from entrepot.services.doctor import Patient
         from entrepot.services.upstream_addresses import completed, endpoints_of
 
         full = completed(name, settings)
