@@ -249,14 +249,14 @@ class OpenedProxy:
         return known
 
     def _redirects(self, upstreams: Mapping[str, UpstreamSettings]) -> Redirects:
-        from entrepot.adapters.remotes.blob_check import HttpBlobCheck
-        from entrepot.adapters.remotes.transport import CurlTransport
-        from entrepot.adapters.remotes.transport_settings import TransportSettings
-
         sites = _sites(self._settings)
         settings = self._settings.redirect
         check = None
         if sites:
+            from entrepot.adapters.remotes.blob_check import HttpBlobCheck
+            from entrepot.adapters.remotes.transport import CurlTransport
+            from entrepot.adapters.remotes.transport_settings import TransportSettings
+
             transport = CurlTransport(TransportSettings(), self._environ)
             self._stack.push_async_callback(transport.close)
             check = HttpBlobCheck(transport, settings.check_timeout)
