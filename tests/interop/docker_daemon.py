@@ -1,10 +1,12 @@
 """A dockerd of our own: its data, socket and containerd in one folder, no bridge, no iptables."""
 
 import json
+import os
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.programs import require_program
 
@@ -20,15 +22,22 @@ class DoesNotStart(Exception):
 class DockerDaemon:
     """One dockerd. It takes commands at `address` when the constructor returns.
 
-    The folder's path has to be short, as that of a socket is. Raise DoesNotStart.
+    `settings` go into its `daemon.json`, `environment` beside what this process has. The folder's
+    path has to be short, as that of a socket is. Raise DoesNotStart.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.address = f"unix://{folder}/docker.sock"
         self._log = folder / "dockerd.log"
         configuration = folder / "daemon.json"
         # Without this the daemon leaves its key in /etc/docker.
-        configuration.write_text(json.dumps({"deprecated-key-path": str(folder / "key.json")}))
+        key = {"deprecated-key-path": str(folder / "key.json")}
+        configuration.write_text(json.dumps(key | dict(settings or {})))
         self._command = [
             str(require_program("dockerd")),
             f"--config-file={configuration}",
@@ -45,6 +54,7 @@ class DockerDaemon:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=folder,
+                env=os.environ | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
