@@ -2,12 +2,10 @@
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +16,7 @@ from entrepot.config.model import SETTINGS
 from entrepot.testing.postgresql import PostgresqlMissing, postgresql_server
 from entrepot.web.metrics import HANDLERS
 from tests.docs.documents import blocks
+from tests.docs.scripts import run_script
 from tests.programs import NOT_RUN, require_program
 from tests.server import RunningServer
 from tools.environment import ROOT
@@ -82,29 +81,11 @@ def test_commands_work_as_documented(
 
 
 def run(script: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a script to its end, then end the servers that it left running."""
+    """Run a script as a user with nothing configured would."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("ENTREPOT_")
     } | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    outputs = [(folder / name).open("w+") for name in (".stdout", ".stderr")]
-    with outputs[0] as out, outputs[1] as err:
-        process = subprocess.Popen(
-            ["sh", "-euc", script],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(SECONDS)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        return subprocess.CompletedProcess(
-            script, code, (folder / ".stdout").read_text(), (folder / ".stderr").read_text()
-        )
+    return run_script(script, folder, environment, seconds=SECONDS)
 
 
 def test_settings_that_are_named_exist_and_default_to_what_is_said() -> None:

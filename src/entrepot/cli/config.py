@@ -64,8 +64,12 @@ def check(
         Path | None,
         typer.Argument(help=f"TOML or YAML file to check, else what {FILE_VARIABLE} names."),
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The same, as other commands have it.")
+    ] = None,
 ) -> None:
     """Look for mistakes in a file and in the environment, and name every one."""
+    file = file or config
     load(file, os.environ, {})
     print(f"{file or os.environ.get(FILE_VARIABLE) or 'environment'}: no mistakes")
 

@@ -41,9 +41,10 @@ class EgressProxy:
 
 @contextmanager
 def squid(
-    *, certificate: Certificate | None = None, account: bool = False
+    *, certificate: Certificate | None = None, account: bool = False, parent: str = ""
 ) -> Iterator[EgressProxy]:
-    """Run squid; with `account` it lets in nobody else, with `certificate` it has a TLS port."""
+    """Run squid; with `account` it lets in nobody else, with `certificate` it has a TLS port.
+    All that it does goes through the proxy `parent` (`host:port`), if there is one."""
     program = require_program("squid")
     host, tls_host = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     with _folder_of_nobody() as folder:
@@ -65,6 +66,12 @@ def squid(
             lines.append("http_access deny all")
         else:
             lines.append("http_access allow all")
+        if parent:
+            name, _, port = parent.rpartition(":")
+            lines += [
+                f"cache_peer {name} parent {port} 0 no-query default",
+                "never_direct allow all",
+            ]
         lines += ["pid_filename none", f"access_log stdio:{folder / 'access.log'}"]
         lines += [f"cache_log {folder / 'cache.log'}", "cache deny all", f"coredump_dir {folder}"]
         lines += ["shutdown_lifetime 0 seconds", "via off", "forwarded_for delete"]
