@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
-_CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
-_LAYER_TYPE: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
+CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
+LAYER_TYPE: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 _TAIL_SIZE: Final = 32
 _BLOCK: Final = 1024 * 1024
 
@@ -71,10 +71,10 @@ class Image:
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
-            "config": _descriptor(_CONFIG_TYPE, digest_of(config), len(config)),
+            "config": descriptor(CONFIG_TYPE, digest_of(config), len(config)),
             "layers": [
-                _descriptor(_LAYER_TYPE, large.digest, large.size),
-                *(_descriptor(_LAYER_TYPE, digest_of(one), len(one)) for one in small),
+                descriptor(LAYER_TYPE, large.digest, large.size),
+                *(descriptor(LAYER_TYPE, digest_of(one), len(one)) for one in small),
             ],
         }
         return cls(config, small, large, json.dumps(manifest, indent=2).encode())
@@ -85,5 +85,6 @@ def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _descriptor(media_type: str, digest: str, size: int) -> dict[str, object]:
+def descriptor(media_type: str, digest: str, size: int) -> dict[str, object]:
+    """Return a descriptor as it stands in a manifest."""
     return {"mediaType": media_type, "digest": digest, "size": size}

@@ -6,6 +6,7 @@ sendfile(2).
 
 import os
 import socket
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,11 +22,13 @@ class MeasurementFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response: `headers` by lower-case name, `length` the bytes of body that arrived."""
+    """A response: `headers` by lower-case name, `length` the bytes of body that arrived, the first
+    of them at `began` (monotonic)."""
 
     status: int
     headers: dict[str, str]
     length: int
+    began: float
 
 
 class Connection:
@@ -41,9 +44,9 @@ class Connection:
     def close(self) -> None:
         self._socket.close()
 
-    def ask(self, method: str, target: str) -> Answer:
+    def ask(self, method: str, target: str, accept: str = "") -> Answer:
         """Send a request without a body and receive the answer."""
-        self._socket.sendall(self._head(method, target, 0 if method == "POST" else None))
+        self._socket.sendall(self._head(method, target, 0 if method == "POST" else None, accept))
         return self._answer()
 
     def send(self, method: str, target: str, descriptor: int, size: int, tail: bytes) -> Answer:
@@ -59,8 +62,10 @@ class Connection:
         self._socket.sendall(tail)
         return self._answer()
 
-    def _head(self, method: str, target: str, length: int | None) -> bytes:
+    def _head(self, method: str, target: str, length: int | None, accept: str = "") -> bytes:
         lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host}"]
+        if accept:
+            lines.append(f"Accept: {accept}")
         if length is not None:
             lines += [f"Content-Length: {length}", "Content-Type: application/octet-stream"]
         return "\r\n".join([*lines, "", ""]).encode("ascii")
@@ -75,13 +80,16 @@ class Connection:
         status, headers = _parse_head(bytes(self._buffer[:end]))
         if "content-length" not in headers:
             raise MeasurementFailed(f"an answer {status} without Content-Length")
-        left = int(headers["content-length"]) - (filled - end - 4)
+        length = int(headers["content-length"])
+        left = length - (filled - end - 4)
+        began = time.monotonic() if left < length else 0.0
         while left > 0:
             count = self._socket.recv_into(self._view, min(left, _BUFFER_SIZE))
             if count == 0:
                 raise MeasurementFailed(f"the server closed {left} bytes before the end")
             left -= count
-        return Answer(status, headers, int(headers["content-length"]))
+            began = began or time.monotonic()
+        return Answer(status, headers, length, began)
 
 
 def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:

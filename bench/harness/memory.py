@@ -1,4 +1,5 @@
-"""The memory of a server: all its processes together, shared pages counted once.
+"""The memory of a server, all its processes together with shared pages counted once, and their
+CPU time.
 
 RSS charges a page to every process that has it, so forked workers look larger than they are.
 PSS divides a page by all who have it, strangers too, so a server in the same language as its
@@ -6,6 +7,7 @@ load generator looks smaller. Here anonymous pages are summed by their PSS (only
 fork can share them) and pages of files are charged in full, once per server.
 """
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -67,6 +69,15 @@ def family(pid: int) -> list[int]:
             except OSError:
                 continue  # that thread or process has just ended
     return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and its descendants that are alive, up to now."""
+    ticks = 0
+    for text in _texts(family(pid), "stat"):
+        fields = text.rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def read_sizes(text: str) -> dict[str, int]:

@@ -92,7 +92,7 @@ def table(results: Results, peers: Sequence[str], *, verdicts: bool = True) -> s
     rows = [header]
     for measure in results.measures:
         ratios = [results.ratio(measure, peer) for peer in peers]
-        cells = [_numbers(measure, results.values(measure, server)) for server in servers]
+        cells = [numbers(measure, results.values(measure, server)) for server in servers]
         rows.append(
             [
                 measure.name,
@@ -103,7 +103,7 @@ def table(results: Results, peers: Sequence[str], *, verdicts: bool = True) -> s
         )
         if verdicts:
             rows[-1] += [_target(measure), _verdict(measure, ratios[0] if ratios else None)]
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def behind(results: Results, peers: Sequence[str]) -> list[str]:
@@ -122,7 +122,8 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _numbers(measure: Measure, values: Sequence[float]) -> str:
+def numbers(measure: Measure, values: Sequence[float]) -> str:
+    """Return what sums up the rounds of a measure, with their range; `-` for none."""
     if not values:
         return "-"
     spread = f" ({number(min(values))} to {number(max(values))})" if len(values) > 1 else ""
@@ -149,7 +150,8 @@ def _verdict(measure: Measure, ratio: Ratio | None) -> str:
     return "reached" if reaches(measure, ratio) else "MISSED"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as a table in Markdown, the first as its head."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"

@@ -17,11 +17,21 @@ def push(server: Server, repository: str, image: Image, tag: str) -> None:
     clients.run([Push(server.address, repository, [image.large])], lambda: None)
     connection = HTTPConnection(*server.address, timeout=TIMEOUT_SECONDS)
     for blob in (image.config, *image.layers):
-        opened = _exchange(connection, "POST", f"/v2/{repository}/blobs/uploads/", b"", 202)
-        target = upload_target(opened["location"], digest_of(blob))
-        _exchange(connection, "PUT", target, blob, 201)
-    _exchange(connection, "PUT", f"/v2/{repository}/manifests/{tag}", image.manifest, 201)
+        push_blob(connection, repository, blob)
+    push_manifest(connection, repository, tag, image.manifest)
     connection.close()
+
+
+def push_blob(connection: HTTPConnection, repository: str, blob: bytes) -> None:
+    """Push a small blob. Raise MeasurementFailed if it is refused."""
+    opened = _exchange(connection, "POST", f"/v2/{repository}/blobs/uploads/", b"", 202)
+    target = upload_target(opened["location"], digest_of(blob))
+    _exchange(connection, "PUT", target, blob, 201)
+
+
+def push_manifest(connection: HTTPConnection, repository: str, tag: str, manifest: bytes) -> None:
+    """Push a manifest under a tag. Raise MeasurementFailed if it is refused."""
+    _exchange(connection, "PUT", f"/v2/{repository}/manifests/{tag}", manifest, 201)
 
 
 def read_back(server: Server, repository: str, image: Image, tag: str) -> None:

@@ -88,7 +88,7 @@ def running(program: Program, folder: Path) -> Iterator[Server]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             # Ours logs there, access lines too; the others only what is worth a warning.
-            stderr=subprocess.DEVNULL if program.name == OURS else errors,
+            stderr=subprocess.DEVNULL if program.name.startswith(OURS) else errors,
             start_new_session=True,
         )
     try:
