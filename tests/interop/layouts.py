@@ -22,6 +22,9 @@ _READ_BYTES: Final = 1024 * 1024
 Descriptor = dict[str, Any]
 """A descriptor as it stands in JSON: mediaType, digest, size and more."""
 
+Layers = tuple[str, ...]
+"""The diff_ids of an image: the layers as they come out when they are unpacked, lowest first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -33,7 +36,7 @@ class Image:
 
     manifest: str
     config: str
-    diff_ids: tuple[str, ...]
+    diff_ids: Layers
 
 
 class Layout:

@@ -18,14 +18,12 @@ from tests.interop.clients import Crane, LayoutClient, Oras, Regctl, Skopeo, req
 from tests.interop.containerd import RunningContainerd
 from tests.interop.docker_daemon import DockerDaemon, DoesNotStart
 from tests.interop.images import HERE
-from tests.interop.layouts import Layout
+from tests.interop.layouts import Layers, Layout
 from tests.interop.sandbox import Sandbox
 from tests.programs import NOT_RUN, find_program, require_program
 from tests.server import RunningServer
 
-Layers = tuple[str, ...]
-"""The diff_ids of an image: the layers as they are unpacked, lowest first."""
-
+REGISTRIES_CONF: Final = "home/.config/containers/registries.conf.d"
 DOCKERFILE: Final = "FROM {image}\nCOPY greeting /etc/greeting\n"
 
 
@@ -101,8 +99,7 @@ class RegistriesConf(MirrorClient):
 
     def set_up(self) -> None:
         ((path, text),) = printed(self.mirror, "podman").items()
-        folder = self.sandbox.folder / "home/.config/containers/registries.conf.d"
-        put_below(folder, {Path(path).name: text})
+        put_below(self.sandbox.folder, {f"{REGISTRIES_CONF}/{Path(path).name}": text})
 
 
 class MirroredSkopeo(RegistriesConf):
@@ -265,6 +262,30 @@ class MirroredContainerd(MirrorClient):
             return self._layers(_here(document))
         config = json.loads(self.ask("content", "get", document["config"]["digest"]))
         return tuple(config["rootfs"]["diff_ids"])
+
+
+class NamedDocker(MirroredDocker):
+    """dockerd as it comes: images are below the mirror's name."""
+
+    HUB_ONLY = False
+
+    def set_up(self) -> None:
+        self._daemon = started_daemon(self.sandbox)
+
+    def pull(self, image: str) -> Layers:
+        return super().pull(f"{self.mirror.host}/{image}")
+
+
+class NamedPodman(MirroredPodman):
+    """podman as it comes. Who writes the mirror's name also says that it has no TLS."""
+
+    def set_up(self) -> None:
+        host = self.mirror.host
+        text = f'[[registry]]\nlocation = "{host}"\ninsecure = true\n'
+        put_below(self.sandbox.folder, {f"{REGISTRIES_CONF}/plain.conf": text})
+
+    def pull(self, image: str) -> Layers:
+        return super().pull(f"{self.mirror.host}/{image}")
 
 
 class NamedCopy(MirrorClient):

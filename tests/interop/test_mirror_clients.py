@@ -5,86 +5,33 @@ The registries behave as Docker Hub's and Quay's protocols are documented. Witho
 does not come through the mirror gets nothing.
 """
 
-import json
 import shlex
 import tomllib
 from collections.abc import Iterator
 from functools import partial
-from typing import Final
 
 import pytest
 import yaml
 
 from entrepot.oci.reference import Reference
-from entrepot.testing import MockImage, MockRegistry
-from tests.interop.images import HERE
 from tests.interop.mirror_clients import (
     MIRROR_CLIENTS,
-    Layers,
     MirroredContainerd,
     printed,
     printed_file,
     put_below,
 )
+from tests.interop.mirrored_registries import HUB, NAME, QUAY, TAG, Registries
 from tests.interop.sandbox import Sandbox
-from tests.interop.servers import stop
-from tests.mirrors import RunningMirror, upstream_table
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-HUB, QUAY = "docker.io", "quay.io"
-NAME, TAG = "library/alpine", "3"
-PLATFORMS: Final = (f"linux/{HERE}", "linux/s390x")
-DEFAULT_HUB: Final = f'[proxy]\ndefault_registry = "{HUB}"\n'
-
-
-class Registries:
-    """Two registries with an image of the same name each, and a mirror of both."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.registries = {HUB: MockRegistry(), QUAY: MockRegistry()}
-        self.images: dict[str, MockImage] = {}
-        for name, registry in self.registries.items():
-            registry.preset(name)
-            self.images[name] = registry.add_index(NAME, TAG, platforms=PLATFORMS, seed=name)
-        tables = [upstream_table(one, name=name) for name, one in self.registries.items()]
-        self.mirror = RunningMirror(
-            sandbox.folder / "mirror", more="\n".join([DEFAULT_HUB, *tables])
-        )
-
-    def layers(self, name: str) -> Layers:
-        """Return the layers that a pull of a registry's image has to bring here."""
-        image = self.images[name].children[0]
-        config = json.loads(self.registries[name].blob(image.blobs[0].digest))
-        return tuple(config["rootfs"]["diff_ids"])
-
-    def stop(self) -> None:
-        """Stop both registries; the mirror is left alone."""
-        for registry in self.registries.values():
-            registry.stop()
-
-    def targets(self, method: str = "GET") -> list[str]:
-        """Return the paths and queries that the mirror has answered with content so far."""
-        lines = [line for line in self.mirror.log().splitlines() if line.endswith("}")]
-        requests = [one for one in map(json.loads, lines) if one["event"] == "request"]
-        return [
-            one["target"] for one in requests if one["method"] == method and one["status"] < 300
-        ]
-
-    def layers_served_twice(self, name: str) -> bool:
-        """Say whether each layer of a registry's image went through the mirror twice."""
-        digests = [target.partition("?")[0].rpartition("/")[2] for target in self.targets()]
-        layers = [str(one.digest) for one in self.images[name].children[0].layers]
-        return all(digests.count(layer) == 2 for layer in layers)
-
 
 @pytest.fixture
 def registries(sandbox: Sandbox) -> Iterator[Registries]:
-    started = Registries(sandbox)
-    yield started
-    started.stop()
-    stop(started.mirror)
+    with Registries(sandbox.folder / "mirror") as started:
+        yield started
 
 
 @pytest.mark.parametrize("name", MIRROR_CLIENTS)
