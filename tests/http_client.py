@@ -4,6 +4,8 @@ Nothing is followed, retried or decoded. Requests say `Accept-Encoding: gzip`, a
 do, so a response that was compressed on the way does not go unnoticed.
 """
 
+import email.parser
+import email.policy
 import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping
@@ -130,6 +132,24 @@ def with_query(location: str, parameters: Mapping[str, str]) -> str:
     parts = urlsplit(location)
     query = dict(parse_qsl(parts.query, keep_blank_values=True)) | dict(parameters)
     return parts._replace(query=urlencode(sorted(query.items()))).geturl()
+
+
+def parts(response: Response) -> list[tuple[str | None, bytes]]:
+    """Read a multipart/byteranges body as (Content-Range, bytes)."""
+    head = f"Content-Type: {response.header('Content-Type')}\r\n\r\n".encode()
+    parser = email.parser.BytesParser(policy=email.policy.HTTP)
+    message = parser.parsebytes(head + response.body)
+    assert message.get_content_type() == "multipart/byteranges"
+    assert not message.defects
+    boundary = message.get_boundary()
+    assert boundary
+    # The parser may touch line ends inside a part, so the bytes are cut out by hand.
+    pieces = response.body.split(b"--" + boundary.encode())[1:-1]
+    assert len(pieces) == len(list(message.iter_parts()))
+    return [
+        (part["Content-Range"], piece.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n"))
+        for part, piece in zip(message.iter_parts(), pieces, strict=True)
+    ]
 
 
 def next_link(response: Response) -> str | None:

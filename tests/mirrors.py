@@ -1,5 +1,6 @@
 """A running server that mirrors upstreams, and a client that pulls through it as a user would."""
 
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -43,12 +44,13 @@ class RunningMirror(RunningServer):
         upstream: Mapping[str, str] | None = None,
         more: str = "",
         settings: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         lines = ["[cache]", *(f"{key} = {value}" for key, value in (cache or {}).items()), ""]
         config = "\n".join(lines) + more
         if registries:
             config += "\n" + upstream_table(*registries, settings=upstream)
-        super().__init__(folder, workers=workers, config=config, settings=settings)
+        super().__init__(folder, workers=workers, config=config, settings=settings, tls=tls)
 
     def client(self, timeout: float = 30.0) -> Client:
         """Return a client with a connection of its own."""

@@ -13,6 +13,18 @@ def own_memory(processes: Iterable[int]) -> int:
     return sum(_field(pid, "RssAnon") for pid in processes)
 
 
+def reset_peak_memory(processes: Iterable[int]) -> int:
+    """Let `peak_memory` begin anew; return the bytes that are resident now."""
+    for pid in (known := list(processes)):
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return sum(_field(pid, "VmRSS") for pid in known)
+
+
+def peak_memory(processes: Iterable[int]) -> int:
+    """Return the most bytes that were resident in these processes, pages of files included."""
+    return sum(_field(pid, "VmHWM") for pid in processes)
+
+
 def open_files(processes: Iterable[int]) -> int:
     """Return how many descriptors these processes have open."""
     return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in processes)

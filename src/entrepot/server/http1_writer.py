@@ -24,7 +24,6 @@ class Http1Writer:
     from then on progress counts."""
 
     __slots__ = (
-        "_following",
         "_on_body",
         "_paused",
         "_tls",
@@ -45,7 +44,6 @@ class Http1Writer:
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._wait = ContentWait()
-        self._following = False
         self._transfer: FileTransfer | None = None
         self._written = 0
         self.lost = False
@@ -84,9 +82,9 @@ class Http1Writer:
 
     @property
     def starved(self) -> bool:
-        """Whether the client waits for a spool to grow: that it gets nothing is not its fault,
-        and the spool's own failure is the end of it."""
-        return self._following and self._wait.waiting
+        """Whether the client waits for content to come, such as a spool that grows: that it gets
+        nothing is not its fault, and where the content comes from its patience has an end."""
+        return self._wait.waiting
 
     async def send(
         self, request: Request, response: Response, file: int, date: str, *, close: bool
@@ -97,7 +95,6 @@ class Http1Writer:
         OSError if the client leaves or a file fails, what a spool raises, ValueError for a
         response that is no valid one; what was announced can then not be kept.
         """
-        self._following = isinstance(response.body, Follow)
         try:
             return await self._send(request, response, file, date, close=close)
         finally:

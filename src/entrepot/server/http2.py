@@ -56,7 +56,6 @@ class Exchange:
     window: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     wait: ContentWait = field(default_factory=ContentWait)
-    following: bool = False
     sent: int = 0
     received: int = 0
     seen: int = -1
@@ -147,8 +146,7 @@ class Http2Connection(asyncio.Protocol):
         self._unsent = unsent
         for exchange in list(self._exchanges.values()):
             moved = exchange.sent + exchange.received
-            starved = exchange.following and exchange.wait.waiting
-            sending = exchange.sending and not starved
+            sending = exchange.sending and not exchange.wait.waiting
             waiting = sending or (exchange.body is not None and exchange.body.waiting)
             if waiting and moved == exchange.seen:
                 self._give_up(exchange)
@@ -344,7 +342,6 @@ class Http2Connection(asyncio.Protocol):
         if isinstance(body, File):
             await self._send_body(exchange, read_blocks(file, body.offset, body.length))
         elif isinstance(body, Follow):
-            exchange.following = True
             await self._send_body(exchange, read_spool(body, file))
         else:
             await self._send_body(exchange, chunks_of(body))
