@@ -296,10 +296,14 @@ class Client:
 
         Raise ConfigError, NameInvalid, Unavailable.
         """
+        from entrepot import logs
         from entrepot.bootstrap import SystemClock
         from entrepot.bootstrap.proxy import opened_proxy
+        from entrepot.config import LogSettings
         from entrepot.ports.mirror_books import NoBooks
 
+        if not self._debug:  # which upstreams a server opens is no news to a command
+            logs.configure(LogSettings(level="warning"))
         return await self._opened.enter_async_context(
             opened_proxy(settings, environ=self._environ, books=NoBooks(), clock=SystemClock())
         )

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "export": "export",
     "serve": "serve",
     "upstream": "upstream",
+    "cache": "cache",
     "doctor": "doctor",
     "version": "version",
     "docs": "reference",

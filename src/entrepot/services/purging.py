@@ -36,9 +36,10 @@ class Purged:
 
 @dataclass(frozen=True, slots=True)
 class Purging:
-    """Purges one cache."""
+    """Purges one cache. With `pinned` also what is pinned, which otherwise stays."""
 
     cache: Cache
+    pinned: bool = False
 
     async def forget(self, repository: str, reference: Tag | Digest | None = None) -> int:
         """Forget a tag, a digest with the tags that point to it, or all of a repository; return
@@ -52,14 +53,14 @@ class Purging:
         """
         named = await self._named(repository, reference)
         names = await self.forget(repository, reference)
-        return Purged(names, kept=await self._pinned(named)) + await self.remove_unlinked()
+        return Purged(names, kept=await self._kept(named)) + await self.remove_unlinked()
 
     async def purge_digest(self, digest: Digest) -> Purged:
         """Forget a digest in every repository, and remove what nothing leads to any more."""
         names = 0
         for repository in await self.repositories():
             names += await self.forget(repository, digest)
-        return Purged(names, kept=await self._pinned([digest])) + await self.remove_unlinked()
+        return Purged(names, kept=await self._kept([digest])) + await self.remove_unlinked()
 
     async def purge_all(self, upstream: str | None = None) -> Purged:
         """Forget all repositories, or those of one upstream, and remove what is left; without
@@ -68,7 +69,9 @@ class Purging:
         for repository in await self.repositories(upstream):
             named.update(await self._named(repository, None))
             names += await self.forget(repository)
-        purged = Purged(names, kept=await self._pinned(named)) + await self.remove_unlinked()
+        if upstream is None:
+            named.update(await self._all_pinned())
+        purged = Purged(names, kept=await self._kept(named)) + await self.remove_unlinked()
         if upstream is None:
             purged += await self._remove_parts()
         return purged
@@ -114,9 +117,22 @@ class Purging:
             return await self.cache.index.catalog.links(repository)
         return [reference] if isinstance(reference, Digest) else []
 
-    async def _pinned(self, digests: Iterable[Digest]) -> int:
+    async def _kept(self, digests: Iterable[Digest]) -> int:
+        """Return how many of them stay because they are pinned: none if pins do not count."""
         found = [await self.cache.index.contents.find(digest) for digest in digests]
-        return sum(one is not None and one.pinned and one.state == "stored" for one in found)
+        pinned = [one.digest for one in found if one and one.pinned and one.state == "stored"]
+        if self.pinned:
+            await self.cache.index.upkeep.pin(pinned, False)
+        return 0 if self.pinned else len(pinned)
+
+    async def _all_pinned(self) -> list[Digest]:
+        """Return what is pinned, also without any name."""
+        found: list[Digest] = []
+        after = None
+        while page := await self.cache.index.upkeep.contents(after=after, limit=_BATCH):
+            found += [one.digest for one in page if one.pinned]
+            after = page[-1].digest
+        return found
 
 
 @dataclass(frozen=True, slots=True)

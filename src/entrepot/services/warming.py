@@ -308,6 +308,8 @@ class _Walk:
         """Tell how far a blob has come, until it is there or cancelled."""
         with suppress(RegistryError):
             come = await following.spool.available(-1)
+            if come == following.spool.size:  # too small to have been seen on its way
+                come = 0
             self._report(BlobStarted(blob, come))
             while come < following.spool.size:
                 now = await following.spool.available(come)
