@@ -48,7 +48,7 @@ class RunningServer:
         self.data = data or folder / "data"
         self.host = f"127.0.0.1:{free_port()}"
         self.url = f"{'https' if tls else 'http'}://{self.host}"
-        self._tls = tls
+        self.tls = tls
         self._log = folder / "server.log"
         self._command = [self.program(), "serve", "--listen", self.host, "--data", str(self.data)]
         self._command += ["--workers", str(workers)]
@@ -146,8 +146,8 @@ class RunningServer:
 
     def _ready(self) -> bool:
         connection = HTTPConnection(self.host, timeout=5)
-        if self._tls:
-            connection = HTTPSConnection(self.host, timeout=5, context=self._tls)
+        if self.tls:
+            connection = HTTPSConnection(self.host, timeout=5, context=self.tls)
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == 200

@@ -46,6 +46,12 @@ def test_requests_follow_each_other(http2: Http2Client) -> None:
         assert response.header("connection") is None
 
 
+def test_the_authority_is_the_host(http2: Http2Client, server: RunningServer) -> None:
+    """RFC 9113, 8.3.1: pages, challenges and routes go by it as by the Host of HTTP/1.1."""
+    shown = http2.request("GET", "/_/commands?image=team/app:1.0")
+    assert (shown.status, shown.body.decode()) == (200, f"docker pull {server.host}/team/app:1.0\n")
+
+
 def test_a_whole_push_and_pull(http2: Http2Client) -> None:
     blob = random_blob(3 * MIB)
     started = http2.request("POST", "/v2/tests/http2/blobs/uploads/")

@@ -218,9 +218,9 @@ class Http2Connection(asyncio.Protocol):
                 pseudo[name] = value
             else:
                 fields.append((name, value))
-        headers = Headers(fields)
-        if headers.get("host") is None and ":authority" in pseudo:
+        if ":authority" in pseudo and not any(name == "host" for name, _ in fields):
             fields.append(("host", pseudo[":authority"]))
+        headers = Headers(fields)
         if not self._exchanges:
             self.deadline = self._server.now + self._server.limits.body_timeout
         exchange = Exchange(stream)
