@@ -150,8 +150,8 @@ PRESETS: Final[tuple[UpstreamPreset, ...]] = (
         "artifactory",
         words=("jfrog",),
         hosts=("*.jfrog.io",),
-        notes="`rules/upstream_presets` has every layout of addresses. Log in with a user name and "
-        "an identity token, or send a key as the header X-JFrog-Art-Api.",
+        notes="`endpoints` and `rewrites` say in which layout of addresses it stands. Log in with "
+        "a user name and an identity token, or send a key as the header X-JFrog-Art-Api.",
     ),
     CUSTOM,
 )
