@@ -75,6 +75,7 @@ class OpenedProxy:
         self._seen: tuple[int, int] | None = None
         self._upstreams: Mapping[str, UpstreamSettings] = {}
         self._caches: dict[Path, Cache] = {}
+        self._places: dict[str, MirrorPlace] = {}
         self._transports: Transports | None = None
         unlisted = unlisted_upstream(settings) if settings.proxy.open else None
         self._pool = Upstreams(self._open, unlisted=unlisted)
@@ -86,10 +87,15 @@ class OpenedProxy:
     async def place(self, upstream: str) -> AsyncIterator[MirrorPlace]:
         """See `services.mirror.Places`."""
         opened = self._pool.get(upstream)
-        settings = self._of(upstream)
         with opened.held():
-            cache = await self._cache(settings)
-            yield MirrorPlace(opened, cache, rules_of(self._settings, settings))
+            place = self._places.get(upstream)
+            if place is None or place.upstream is not opened:
+                settings = self._of(upstream)
+                cache = await self._cache(settings)
+                place = MirrorPlace(opened, cache, rules_of(self._settings, settings))
+                if upstream in self._upstreams:  # of unlisted ones there may be any number
+                    self._places[upstream] = place
+            yield place
 
     def caches(self) -> Iterable[Cache]:
         """See `services.mirror.Places`."""
@@ -147,6 +153,7 @@ class OpenedProxy:
             for name in getattr(replaced, what):
                 self._log.info(f"upstream {what}", upstream=name)
         self._upstreams = upstreams
+        self._places.clear()
         before, self.proxy.redirects = self.proxy.redirects, self._redirects(upstreams)
         self.proxy.table = table
         await before.close()

@@ -12,11 +12,12 @@ that no process sees one without the other. Every step may be the last before a 
 
 import asyncio
 import contextlib
+import functools
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.oci.errors import (
@@ -114,10 +115,10 @@ class Cache:
 
     async def stamp(self, digest: Digest) -> str:
         """Return what tells whether the file was changed; empty if there is none."""
-        if not isinstance(self.content, CanStamp):
+        if not _can_stamp(type(self.content)):
             return "-"
         try:
-            return await self.content.stamp(digest)
+            return await cast("CanStamp", self.content).stamp(digest)
         except BlobUnknown:
             return ""
 
@@ -295,6 +296,12 @@ class Cache:
             if freed < lacking and await self.drop_part(digest):
                 freed += known.size
         return freed > 0
+
+
+@functools.cache
+def _can_stamp(kind: type) -> bool:
+    """Tell whether a kind of store can; looking at a protocol takes longer than the stamp."""
+    return issubclass(kind, CanStamp)
 
 
 def _is_right(delivery: Delivery, digest: Digest) -> bool:
