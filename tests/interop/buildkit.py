@@ -5,6 +5,7 @@ No distribution at hand packages it; whoever has built `buildkitd` and `buildctl
 
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ _POLL_SECONDS: Final = 0.05
 class RunningBuildKit:
     """One buildkitd. It takes commands at `address` when the constructor returns."""
 
-    def __init__(self, folder: Path, configuration: Path) -> None:
+    def __init__(self, folder: Path, configuration: Path, environment: Mapping[str, str]) -> None:
         self.address = f"unix://{folder}/socket"
         self._log = folder / "buildkitd.log"
         command = [
@@ -35,6 +36,7 @@ class RunningBuildKit:
             self._process = subprocess.Popen(
                 command,
                 cwd=folder,
+                env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -7,6 +7,7 @@ take no such configuration put the mirror's name in front.
 
 import json
 import os
+import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
@@ -29,21 +30,21 @@ DOCKERFILE: Final = "FROM {image}\nCOPY greeting /etc/greeting\n"
 
 def printed(mirror: RunningServer, client: str) -> Mapping[str, str]:
     """Return the files that the mirror prints for a client, by the path each belongs to."""
-    with mirror.client() as http:
-        answer = http.request("GET", "/_/config")
-    assert answer.status == 200, str(answer)
-    files: Mapping[str, str] = answer.json()[client]
+    files: Mapping[str, str] = json.loads(got(mirror, "/_/config"))[client]
     return files
 
 
 def printed_file(mirror: RunningServer, client: str) -> str:
     """Return the only file of a client, as `/_/config/CLIENT` prints it."""
-    with mirror.client() as http:
-        answer = http.request("GET", f"/_/config/{client}")
-    assert answer.status == 200, str(answer)
-    text = answer.body.decode()
+    text = got(mirror, f"/_/config/{client}")
     assert [text] == list(printed(mirror, client).values())
     return text
+
+
+def got(mirror: RunningServer, path: str) -> str:
+    """Return the text of a page."""
+    with urllib.request.urlopen(f"{mirror.url}{path}", context=mirror.tls, timeout=30) as answer:
+        return str(answer.read().decode())
 
 
 def put_below(folder: Path, files: Mapping[str, str]) -> None:
@@ -195,7 +196,7 @@ class MirroredBuildKit(MirrorClient):
     def set_up(self) -> None:
         folder = self.sandbox.folder / "buildkit"
         put_below(folder, {"buildkitd.toml": printed_file(self.mirror, "buildkit")})
-        self._daemon = RunningBuildKit(folder, folder / "buildkitd.toml")
+        self._daemon = RunningBuildKit(folder, folder / "buildkitd.toml", self.sandbox.environment)
 
     def pull(self, image: str) -> Layers:
         context = build_context(self.sandbox, image)
@@ -277,11 +278,11 @@ class NamedDocker(MirroredDocker):
 
 
 class NamedPodman(MirroredPodman):
-    """podman as it comes. Who writes the mirror's name also says that it has no TLS."""
+    """podman as it comes. Who writes the mirror's name also says so if it has no TLS."""
 
     def set_up(self) -> None:
-        host = self.mirror.host
-        text = f'[[registry]]\nlocation = "{host}"\ninsecure = true\n'
+        host, plain = self.mirror.host, str(self.mirror.tls is None).lower()
+        text = f'[[registry]]\nlocation = "{host}"\ninsecure = {plain}\n'
         put_below(self.sandbox.folder, {f"{REGISTRIES_CONF}/plain.conf": text})
 
     def pull(self, image: str) -> Layers:
@@ -296,7 +297,7 @@ class NamedCopy(MirrorClient):
 
     def pull(self, image: str) -> Layers:
         number = len(list(self.sandbox.folder.glob("pulled-*")))
-        copier = self.COPIER(self.sandbox)
+        copier = self.COPIER(self.sandbox, encrypted=self.mirror.tls is not None)
         layout = copier.download(f"{self.mirror.host}/{image}", f"pulled-{number}")
         layout.contents(layout.find())
         return layers_of(layout)

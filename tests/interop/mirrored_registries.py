@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 from entrepot.testing import MockImage, MockRegistry
 from entrepot.testing.mock_origin import MockOrigin
+from tests.certificates import Certificate
 from tests.interop.images import HERE
 from tests.interop.layouts import Layers
 from tests.interop.servers import stop
@@ -22,9 +23,12 @@ DEFAULT_HUB: Final = f'[proxy]\ndefault_registry = "{HUB}"\n'
 
 class Registries:
     """Two registries with images of the same names, `NAME` and `PRIVATE`, and a mirror of both;
-    `more` is TOML of the mirror's. The end of the context stops all three."""
+    `more` is TOML of the mirror's, which serves a `certificate` if it has one. The end of the
+    context stops all three."""
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(
+        self, folder: Path, more: str = "", certificate: Certificate | None = None
+    ) -> None:
         self.registries = {HUB: MockRegistry(), QUAY: MockRegistry()}
         self.origins: list[MockOrigin] = []  # their token servers and object stores, too
         self.images: dict[str, MockImage] = {}
@@ -37,7 +41,12 @@ class Registries:
             registry.add_index(PRIVATE, TAG, platforms=PLATFORMS, seed=name)
         tables = [upstream_table(one, name=name) for name, one in self.registries.items()]
         config = "\n".join([DEFAULT_HUB, *tables, more])
-        self.mirror = RunningMirror(folder, more=config)
+        self.mirror = RunningMirror(
+            folder,
+            more=config,
+            settings=certificate.settings() if certificate else None,
+            tls=certificate.client() if certificate else None,
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -2,12 +2,11 @@
 is public needs no login. The registries never see it."""
 
 import base64
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.certificates import Certificate
 from tests.interop.mirror_clients import (
     MIRROR_CLIENTS,
     MirrorClient,
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 USER, PASSWORD = "ann", "wonderland"
 ACCESS: Final = f'[access]\nusername = "{USER}"\npassword = "{PASSWORD}"\n'
-CLOSED, PARTLY = "", f'private = ["{HUB}/team/*"]\n'
+PRIVATE_NAMES: Final = f'private = ["{HUB}/team/*"]\n'
 
 CLIENTS: Final[dict[str, type[MirrorClient]]] = {
     "docker": NamedDocker,
@@ -34,13 +33,13 @@ CLIENTS: Final[dict[str, type[MirrorClient]]] = {
 
 LOGIN: Final = {
     "docker": "docker login -u ann --password-stdin {}",
-    "podman-by-name": "podman login --tls-verify=false -u ann --password-stdin {}",
-    "podman": "podman login --tls-verify=false -u ann --password-stdin {}",
-    "buildah": "buildah login --tls-verify=false -u ann --password-stdin {}",
-    "skopeo": "skopeo login --tls-verify=false -u ann --password-stdin {}",
+    "podman-by-name": "podman login --tls-verify={1} -u ann --password-stdin {0}",
+    "podman": "podman login --tls-verify={1} -u ann --password-stdin {0}",
+    "buildah": "buildah login --tls-verify={1} -u ann --password-stdin {0}",
+    "skopeo": "skopeo login --tls-verify={1} -u ann --password-stdin {0}",
     "crane": "crane auth login -u ann --password-stdin {}",
-    "oras": "oras login --plain-http -u ann --password-stdin {}",
-    "regctl": "regctl registry set {0} --tls disabled --skip-check && "
+    "oras": "oras login --plain-http={2} -u ann --password-stdin {0}",
+    "regctl": "regctl registry set {0} --tls {3} --skip-check && "
     "regctl registry login -u ann --pass-stdin {0}",
     "buildkit": "crane auth login -u ann --password-stdin {}",  # it reads what docker's login wrote
 }
@@ -52,7 +51,10 @@ def log_in(client: MirrorClient, name: str) -> None:
         client.login = f"{USER}:{PASSWORD}"
         return
     (client.sandbox.folder / "password").write_text(PASSWORD)
-    script = LOGIN[name].format(client.mirror.host)
+    encrypted = client.mirror.tls is not None
+    words = [str(encrypted).lower(), str(not encrypted).lower()]
+    words.append("enabled" if encrypted else "disabled")
+    script = LOGIN[name].format(client.mirror.host, *words)
     client.sandbox.run("sh", "-euc", f"({script}) < password")
 
 
@@ -62,21 +64,6 @@ def assert_refused(client: MirrorClient, registries: Registries, name: str) -> N
         client.pull(f"{HUB}/{name}:{TAG}")
     assert not [path for path in registries.requested() if f"/{name}/" in path]
     wait_until(registries.refusals)
-
-
-@pytest.fixture
-def open_registries(new_folder: Callable[[str], Path]) -> Iterator[Callable[[str], Registries]]:
-    """Start registries behind a mirror with a login, whose rules are TOML."""
-    opened: list[Registries] = []
-
-    def start(rules: str) -> Registries:
-        opened.append(Registries(new_folder("mirror"), more=ACCESS + rules))
-        return opened[-1]
-
-    yield start
-    for one in opened:
-        with one:
-            assert_unseen(one)
 
 
 def assert_unseen(registries: Registries) -> None:
@@ -90,28 +77,45 @@ def assert_unseen(registries: Registries) -> None:
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-def test_the_single_user(
-    open_registries: Callable[[str], Registries], sandbox: Sandbox, name: str
-) -> None:
+def test_the_single_user(sandbox: Sandbox, name: str) -> None:
     """PX-03: nothing without the login, everything with it."""
-    registries = open_registries(CLOSED)
-    with CLIENTS[name](sandbox, registries.mirror) as client:
+    with (
+        Registries(sandbox.folder / "mirror", ACCESS) as registries,
+        CLIENTS[name](sandbox, registries.mirror) as client,
+    ):
         assert_refused(client, registries, NAME)
         log_in(client, name)
         for registry in (HUB, QUAY):
             assert client.pull(f"{registry}/{NAME}:{TAG}") == registries.layers(registry)
+        assert_unseen(registries)
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-def test_public_names_and_private_ones(
-    open_registries: Callable[[str], Registries], sandbox: Sandbox, name: str
-) -> None:
+def test_public_names_and_private_ones(sandbox: Sandbox, name: str) -> None:
     """PX-03: what is public is pulled by anybody, the rest by whoever logs in."""
-    registries = open_registries(PARTLY)
+    with Registries(sandbox.folder / "mirror", ACCESS + PRIVATE_NAMES) as registries:
+        assert_login_opens(registries, sandbox, name)
+
+
+@pytest.mark.real("openssl")
+@pytest.mark.parametrize("name", CLIENTS)
+def test_public_names_and_private_ones_over_tls(
+    sandbox: Sandbox, certificate: Certificate, name: str
+) -> None:
+    """PX-03: the realm of tokens is the address that the client came by, over HTTP/2, too."""
+    sandbox.environment["SSL_CERT_FILE"] = str(certificate.certificate)
+    rules = ACCESS + PRIVATE_NAMES
+    with Registries(sandbox.folder / "mirror", rules, certificate) as registries:
+        assert_login_opens(registries, sandbox, name)
+
+
+def assert_login_opens(registries: Registries, sandbox: Sandbox, name: str) -> None:
+    """Fail unless anybody pulls what is public, and who logs in the rest."""
     with CLIENTS[name](sandbox, registries.mirror) as client:
-        for public in (f"{HUB}/{NAME}", f"{QUAY}/{NAME}"):
-            assert client.pull(f"{public}:{TAG}")
+        for registry in (HUB, QUAY):
+            assert client.pull(f"{registry}/{NAME}:{TAG}") == registries.layers(registry)
         assert_refused(client, registries, PRIVATE)
         log_in(client, name)
-        for allowed in (f"{HUB}/{PRIVATE}", f"{HUB}/{NAME}"):
-            assert client.pull(f"{allowed}:{TAG}") == registries.layers(HUB)
+        for allowed in (PRIVATE, NAME):
+            assert client.pull(f"{HUB}/{allowed}:{TAG}") == registries.layers(HUB)
+    assert_unseen(registries)

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from entrepot.oci.reference import Reference
+from tests.certificates import Certificate
 from tests.interop.mirror_clients import (
     MIRROR_CLIENTS,
     MirroredContainerd,
@@ -39,6 +40,23 @@ def test_pulls_cold_and_with_the_registries_stopped(
     registries: Registries, sandbox: Sandbox, name: str
 ) -> None:
     """PX-01: one endpoint, many registries; CA-01 and CA-02: what was pulled stays; HA-05."""
+    assert_pulls_twice(registries, sandbox, name)
+
+
+@pytest.mark.real("openssl")
+@pytest.mark.parametrize("name", [name for name in MIRROR_CLIENTS if name != "docker-build"])
+def test_pulls_from_a_mirror_with_tls(
+    sandbox: Sandbox, certificate: Certificate, name: str
+) -> None:
+    """The same over TLS, by HTTP/2 where the client can: all that it needs is to trust. The
+    BuildKit inside dockerd speaks plain HTTP to loopback, whatever its mirror's URL says."""
+    sandbox.environment["SSL_CERT_FILE"] = str(certificate.certificate)
+    with Registries(sandbox.folder / "mirror", certificate=certificate) as registries:
+        assert_pulls_twice(registries, sandbox, name)
+
+
+def assert_pulls_twice(registries: Registries, sandbox: Sandbox, name: str) -> None:
+    """Fail unless a client pulls what is not there yet, and again with the registries stopped."""
     with MIRROR_CLIENTS[name](sandbox, registries.mirror) as client:
         names = [HUB] if client.HUB_ONLY else [HUB, QUAY]
         for registry in names:

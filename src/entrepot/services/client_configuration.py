@@ -91,13 +91,14 @@ def podman(address: str, upstreams: Sequence[str]) -> str:
 
 
 def buildkit(address: str, upstreams: Sequence[str]) -> str:
-    """Return `buildkitd.toml`."""
+    """Return `buildkitd.toml`. BuildKit takes plain HTTP for granted on its own machine."""
     tables = [
         f'[registry."{name}"]\n  mirrors = ["{_host(address)}/{name}"]\n'
         for name in _without_port(upstreams)
     ]
-    if _is_plain(address):
-        tables.append(f'[registry."{_host(address)}"]\n  http = true\n')
+    if _is_plain(address) or _is_this_machine(address):
+        plain = "true" if _is_plain(address) else "false"
+        tables.append(f'[registry."{_host(address)}"]\n  http = {plain}\n')
     return "\n".join(tables)
 
 
@@ -182,6 +183,11 @@ def _host(address: str) -> str:
 
 def _is_plain(address: str) -> bool:
     return urlsplit(address).scheme == "http"
+
+
+def _is_this_machine(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _registries(upstreams: Sequence[str]) -> list[str]:

@@ -78,6 +78,13 @@ def test_buildkit_is_told_of_plain_http() -> None:
     }
 
 
+@pytest.mark.parametrize("host", ["localhost:5000", "127.0.0.1:5000", "[::1]:5000"])
+def test_buildkit_is_told_of_tls_on_its_own_machine(host: str) -> None:
+    """It takes plain HTTP for granted there."""
+    tables = tomllib.loads(buildkit(f"https://{host}", ("docker.io",)))["registry"]
+    assert tables[host] == {"http": False}
+
+
 def test_k3s_takes_the_whole_path() -> None:
     assert yaml.safe_load(k3s(PLAIN, UPSTREAMS)) == {
         "mirrors": {
