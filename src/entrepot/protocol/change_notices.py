@@ -70,10 +70,11 @@ def read_notices(body: bytes) -> tuple[Notice, ...]:
 def _of_distribution(document: Fields) -> Iterator[Notice]:
     for event in _list(document, "events"):
         target, request = _object(event, "target"), _object(event, "request")
-        if event.get("action") not in _CHANGES:
+        action = _text(event, "action")
+        if action not in _CHANGES:
             continue
-        host = _text(request, "host") or urlsplit(_text(target, "url")).netloc
-        deleted = _text(target, "digest") if event.get("action") == "delete" else ""
+        host = _text(request, "host") or _host(_text(target, "url"))
+        deleted = _text(target, "digest") if action == "delete" else ""
         # A push without a tag changes nothing: what a digest names is always the same.
         yield from _notice(host, _text(target, "repository"), _text(target, "tag") or deleted)
 
@@ -91,7 +92,7 @@ def _of_quay(document: Fields) -> Iterator[Notice]:
 
 
 def _of_harbor(document: Fields) -> Iterator[Notice]:
-    if document.get("type") not in _HARBOR_CHANGES:
+    if _text(document, "type") not in _HARBOR_CHANGES:
         return
     data = _object(document, "event_data") or _object(document, "data")
     name = _text(_object(data, "repository"), "repo_full_name")
@@ -115,6 +116,13 @@ def _notice(host: str, name: object, reference: object) -> Iterator[Notice]:
         with suppress(NameInvalid, TagInvalid, DigestInvalid):
             read = Digest.parse if ":" in reference else Tag.parse
             yield Notice(host, RepositoryName.parse(name), read(reference))
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
 
 
 def _text(fields: Fields, name: str) -> str:

@@ -102,7 +102,8 @@ class Warming:
 
 
 class _Walk:
-    """One image on its way: a task per manifest and per blob, `jobs` of them at work."""
+    """One image on its way: a task per manifest and per blob, `jobs` of them at work. The first
+    that fails ends the others."""
 
     def __init__(
         self,
@@ -118,7 +119,9 @@ class _Walk:
         self._options = options
         self._report = report
         self._slots = asyncio.Semaphore(max(1, options.jobs))
-        self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._over = asyncio.Event()
+        self._failure: BaseException | None = None
         self._seen: set[Digest] = set()
         self._blobs: dict[Digest, Descriptor] = {}
         self._manifests = self._fetched = self._present = self._fetched_bytes = 0
@@ -130,27 +133,34 @@ class _Walk:
                 Warned(f"{self._source.upstream} has freshness = off: no manifests are kept")
             )
         try:
-            async with self._group:
-                root, manifest = await self._manifest(reference)
-                await self._below(root, manifest, 0)
-        except BaseExceptionGroup as errors:
-            failure = errors.exceptions[0]
-        else:
-            total = sum(one.size for one in self._blobs.values())
-            return Warmed(
-                root, self._manifests, self._fetched, self._present, self._fetched_bytes, total
-            )
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError  # what went wrong on the way out matters no more
-        raise failure
+            root, manifest = await self._manifest(reference)
+            await self._below(root, manifest, 0)
+            while self._tasks and self._failure is None:
+                self._over.clear()
+                await self._over.wait()
+        finally:
+            left = list(self._tasks)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        if self._failure is not None:
+            raise self._failure
+        total = sum(one.size for one in self._blobs.values())
+        return Warmed(
+            root, self._manifests, self._fetched, self._present, self._fetched_bytes, total
+        )
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            self._group.create_task(work)
-        except RuntimeError:  # all is ending
-            work.close()
-            raise asyncio.CancelledError from None
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
+        if self._failure is not None or not self._tasks:
+            self._over.set()
 
     # Manifests.
 
