@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -10,10 +11,13 @@ from tests.certificates import Certificate
 from tests.docs.documents import DOCUMENTS, blocks
 from tests.interop.clients import Docker, require_root
 from tests.interop.layouts import Layout
+from tests.interop.outside import outside
 from tests.interop.sandbox import Sandbox
 from tests.programs import require_program
+from tests.server import RunningServer
 
 NEEDS: Final = {
+    ("README.md", "First pull through the cache"): ("podman",),
     ("README.md", "First push, first pull"): ("podman",),
     ("docs/clients.md", "podman"): ("podman",),
     ("docs/clients.md", "buildah"): ("buildah",),
@@ -51,6 +55,22 @@ def test_every_section_with_commands_is_run() -> None:
     assert commands().keys() == NEEDS.keys()
 
 
+@pytest.fixture
+def caching_server(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningServer]:
+    """A server where the commands are run, which can reach Docker Hub; Entrepot is in `.venv`."""
+    programs = sandbox.folder / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "entrepot").symlink_to(RunningServer.program())
+    with outside(sandbox.folder / "outside") as there:
+        there.hub.add_image("library/busybox")
+        for variable, value in there.environment().items():
+            monkeypatch.setenv(variable, value)
+        folder = sandbox.folder
+        server = RunningServer(folder / "server", data=folder / "entrepot-data")
+        yield server
+        assert server.stop() == 0
+
+
 @pytest.mark.parametrize("place", NEEDS, ids=" ".join)
 def test_commands_work_as_documented(
     place: tuple[str, str],
@@ -71,6 +91,8 @@ def test_commands_work_as_documented(
         certificate: Certificate = request.getfixturevalue("certificate")
         shutil.copy(certificate.certificate, sandbox.folder / "ca.crt")
         host = request.getfixturevalue("tls_server").host
+    if section == "First pull through the cache":
+        host = request.getfixturevalue("caching_server").host
     if section == "docker":
         sandbox.environment["DOCKER_HOST"] = request.getfixturevalue("docker_host")
         Docker(sandbox).forget()
