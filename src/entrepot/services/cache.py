@@ -269,6 +269,7 @@ class Cache:
         The upstream's own content goes first where its own limit is reached. Parts of what was
         not brought whole go where nothing else can.
         """
+        await self.use.flush()  # what was used just now must not look as if it had not been
         usage = (await self.index.upkeep.usage()).get(charge.upstream)
         over = charge.limit is not None and usage is not None and usage.size + size > charge.limit
         capacity = charge.limit if over else self.limit

@@ -264,8 +264,11 @@ class MirroredManifests:
     async def _passed_on(
         self, place: MirrorPlace, source: Mirrored, reference: Tag | Digest, *, head: bool
     ) -> MirroredManifest:
-        """Ask the upstream and keep nothing but which blobs the repository holds."""
-        place.cache.use.answered(place.upstream.name, "manifest", "miss")
+        """Ask the upstream and keep nothing but which blobs the repository holds.
+
+        It passes by the cache, so that it is no miss of the cache's.
+        """
+        place.cache.books.asked(place.upstream.name, "manifest", "miss")
         if head:
             return MirroredManifest(await place.upstream.head(source.name, reference), nothing)
         latest, content = await place.upstream.manifest(source.name, reference)
