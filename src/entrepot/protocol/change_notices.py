@@ -14,7 +14,6 @@ notifications"; Harbor, "Configure Webhook Notifications".
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -113,9 +112,11 @@ _FORMS: Final[tuple[tuple[Callable[[Fields], bool], Callable[[Fields], Iterator[
 def _notice(host: str, name: object, reference: object) -> Iterator[Notice]:
     """Yield a notice, or nothing of what is no name: nothing here is called that."""
     if isinstance(name, str) and isinstance(reference, str) and reference:
-        with suppress(NameInvalid, TagInvalid, DigestInvalid):
-            read = Digest.parse if ":" in reference else Tag.parse
+        read = Digest.parse if ":" in reference else Tag.parse
+        try:
             yield Notice(host, RepositoryName.parse(name), read(reference))
+        except (NameInvalid, TagInvalid, DigestInvalid):
+            return
 
 
 def _host(url: str) -> str:

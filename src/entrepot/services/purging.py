@@ -1,7 +1,7 @@
 """Purging: forgetting names of a cache by hand or because an upstream has told of a change, and
 removing the content that nothing leads to then."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,34 +47,32 @@ class Purging:
         return await self.cache.index.catalog.purge(repository, reference)
 
     async def purge(self, repository: str, reference: Tag | Digest | None = None) -> Purged:
-        """Forget the same, and remove at once what nothing leads to any more.
+        """Forget the same, and remove at once what of it nothing leads to any more.
 
         A tag is only a name: its manifest can still be pulled by digest, and stays.
         """
         named = await self._named(repository, reference)
         names = await self.forget(repository, reference)
-        return Purged(names, kept=await self._kept(named)) + await self.remove_unlinked()
+        return await self._removed(names, named)
 
     async def purge_digest(self, digest: Digest) -> Purged:
-        """Forget a digest in every repository, and remove what nothing leads to any more."""
+        """Forget a digest in every repository, and remove it."""
         names = 0
         for repository in await self.repositories():
             names += await self.forget(repository, digest)
-        return Purged(names, kept=await self._kept([digest])) + await self.remove_unlinked()
+        return await self._removed(names, [digest])
 
     async def purge_all(self, upstream: str | None = None) -> Purged:
-        """Forget all repositories, or those of one upstream, and remove what is left; without
-        `upstream` also parts of blobs that nobody goes on with."""
+        """Forget all repositories, or those of one upstream, and remove what is left of them;
+        without `upstream` all content, and parts of blobs that nobody goes on with."""
         names, named = 0, set[Digest]()
         for repository in await self.repositories(upstream):
             named.update(await self._named(repository, None))
             names += await self.forget(repository)
-        if upstream is None:
-            named.update(await self._all_pinned())
-        purged = Purged(names, kept=await self._kept(named)) + await self.remove_unlinked()
-        if upstream is None:
-            purged += await self._remove_parts()
-        return purged
+        if upstream is not None:
+            return await self._removed(names, named)
+        named.update(await self._everything())
+        return await self._removed(names, named) + await self._remove_parts()
 
     async def repositories(self, upstream: str | None = None) -> list[str]:
         """Return the repositories with any name, of one upstream or of all."""
@@ -91,30 +89,32 @@ class Purging:
                 return found
             after = page[-1]
 
-    async def remove_unlinked(self) -> Purged:
-        """Remove content that no name leads to."""
-        contents = size = 0
+    async def _removed(self, names: int, named: Collection[Digest]) -> Purged:
+        """Remove what was named and has no name any more, unless it is pinned."""
+        kept = await self._kept(named)
+        contents = size = passed = 0
         while True:
-            digests = await self.cache.index.catalog.unlinked(_BATCH)
-            before = contents
-            for digest in digests:
-                known = await self.cache.index.contents.find(digest)
+            unlinked = await self.cache.index.catalog.unlinked(passed + _BATCH)
+            if len(unlinked) == passed:
+                return Purged(names, contents, size, kept)
+            for digest in unlinked[passed:]:  # in an order in which what stays comes first
+                # What nobody has named may just have been stored, its link on the way.
+                known = await self.cache.index.contents.find(digest) if digest in named else None
                 if known is not None and await self.cache.drop(digest):
                     contents, size = contents + 1, size + known.size
-            if contents == before:
-                return Purged(0, contents, size)
+                else:
+                    passed += 1
 
     async def _remove_parts(self) -> Purged:
         contents = size = 0
         for digest, come, _ in await self.cache.spools.leftovers():
-            if await self.cache.spools.drop(digest):
-                await self.cache.index.contents.forget(digest, state="filling")
+            if await self.cache.drop_part(digest):
                 contents, size = contents + 1, size + come
         return Purged(0, contents, size)
 
-    async def _named(self, repository: str, reference: Tag | Digest | None) -> Iterable[Digest]:
+    async def _named(self, repository: str, reference: Tag | Digest | None) -> Collection[Digest]:
         if reference is None:
-            return await self.cache.index.catalog.links(repository)
+            return set(await self.cache.index.catalog.links(repository))
         return [reference] if isinstance(reference, Digest) else []
 
     async def _kept(self, digests: Iterable[Digest]) -> int:
@@ -125,13 +125,13 @@ class Purging:
             await self.cache.index.upkeep.pin(pinned, False)
         return 0 if self.pinned else len(pinned)
 
-    async def _all_pinned(self) -> list[Digest]:
-        """Return what is pinned, also without any name."""
+    async def _everything(self) -> list[Digest]:
+        """Return all content, also what has no name."""
         found: list[Digest] = []
-        after = None
-        while page := await self.cache.index.upkeep.contents(after=after, limit=_BATCH):
-            found += [one.digest for one in page if one.pinned]
-            after = page[-1].digest
+        while page := await self.cache.index.upkeep.contents(
+            after=found[-1] if found else None, limit=_BATCH
+        ):
+            found += [one.digest for one in page]
         return found
 
 

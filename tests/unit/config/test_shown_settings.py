@@ -53,6 +53,8 @@ VALUES: Final[dict[str, st.SearchStrategy[Any]]] = {
     "list of strings": st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126),
                                         min_size=1, max_size=20), max_size=3),
     "list of patterns": st.lists(texts, max_size=3),
+    "address": st.sampled_from(["", "127.0.0.1:53"]),
+    "list of platforms": st.just(["linux/amd64", "linux/arm64/v8"]),
     "list of networks": st.lists(st.ip_addresses().map(str), max_size=3),
     "list of addresses": st.just(["[::1]:0", "unix:/x y"]),
     "list of endpoints": st.just(["https://a.example/p weight=2 cost=0.25"]),
