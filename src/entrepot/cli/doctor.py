@@ -11,6 +11,7 @@ from entrepot.cli.help_text import Command, examples
 from entrepot.cli.output import print_lines, table
 from entrepot.cli.session import with_client
 from entrepot.cli.upstream_places import (
+    NONE,
     ConfigOption,
     Configured,
     DataOption,
@@ -63,6 +64,9 @@ def doctor(
     """
     known = configured(config, data)
     chosen = known.chosen(names or ())
+    if not chosen and not as_json:
+        print(NONE)
+        return 0
     found = with_client(lambda client: _examine(client, known, chosen))
     if as_json:
         print_lines(json.dumps(_row(one), ensure_ascii=False) for one in found)

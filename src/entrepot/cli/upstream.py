@@ -19,6 +19,7 @@ from entrepot.cli.session import with_client
 from entrepot.cli.upstream_check import ask, question
 from entrepot.cli.upstream_options import Table, upstream_options
 from entrepot.cli.upstream_places import (
+    NONE,
     ConfigOption,
     Configured,
     DataOption,
@@ -60,7 +61,7 @@ def ls(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption
         print_lines(json.dumps(row, ensure_ascii=False) for row in rows)
         return
     if not rows:
-        print("there are no upstreams; add one by `entrepot upstream add docker.io`")
+        print(NONE)
         return
     shown = [
         (
@@ -143,7 +144,9 @@ def check(
     answers = with_client(lambda client: ask(client, known, questions))
     if as_json:
         print_lines(json.dumps(answer.row(), ensure_ascii=False) for answer in answers)
-    elif answers:
+    elif not answers:
+        print(NONE)
+    else:
         shown = [answer.line() for answer in answers]
         print_lines(table([("UPSTREAM", "ENDPOINT", "STATE", "TIME", "DETAIL"), *shown]))
     errors = [answer.error for answer in answers if answer.error is not None]

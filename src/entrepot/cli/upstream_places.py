@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -35,6 +35,9 @@ DataOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON instead, one object per line.")
 ]
+
+NONE: Final = "there are no upstreams; add one by `entrepot upstream add docker.io`"
+"""What is said where there is nothing to look at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,11 @@ def test_a_known_registry_needs_nothing_but_its_name(entrepot: Program, file: Pa
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("words", ["upstream ls", "upstream check", "doctor"])
+def test_where_there_is_no_upstream_it_says_how_to_add_one(entrepot: Program, words: str) -> None:
+    assert "entrepot upstream add docker.io" in entrepot(*words.split()).out
+
+
 def test_another_name_of_docker_hub_is_docker_hub(entrepot: Program) -> None:
     entrepot("upstream", "add", "docker.io")
     done = entrepot("upstream", "add", "registry-1.docker.io", expect=64)

@@ -18,7 +18,7 @@ _WORDS: Final[Sequence[tuple[re.Pattern[str], str]]] = tuple(
         (r"leave out --plain-http", "write https:// in its endpoints"),
         (r"use --plain-http", "write http:// in its endpoints, with insecure = true,"),
         (r"--cert and --key", "client_certificate and client_key"),
-        (r"\(--proxy\)", "(its proxy)"),
+        (r"\(--proxy\)", "(its setting proxy)"),
         (r"--proxy", "its proxy"),
     )
 )
