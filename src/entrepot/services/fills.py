@@ -47,6 +47,8 @@ class Fill:
     task: asyncio.Task[None] | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
+    ending: bool = False
+    """It is about to end, well or not: who comes now waits for that, and looks again."""
 
     def fail(self, error: Exception) -> None:
         """Tell who waits that nothing will come."""
@@ -126,7 +128,7 @@ class Fills:
                 if begun is not None:
                     writer, arriving = begun
                     _open(fill, writer.spool)
-                    await self._write(writer, arriving, stack, asked)
+                    await self._write(fill, writer, arriving, stack, asked)
                     return
             if followed is not None:
                 await self._prove(asked)
@@ -146,11 +148,19 @@ class Fills:
         """Get the right to write and an answer that gives the bytes; the `stack` holds the
         answer. Return None if the blob has just been stored. Whoever has come this far has the
         turn of this digest."""
+        left = await asked.place.cache.index.contents.find(asked.digest)
+        if asked.size is None and left is not None:
+            try:
+                return await self._begin_with(stack, asked, left.size)
+            except SizeInvalid:  # then it was told wrongly when what is left was begun
+                await stack.aclose()
+        return await self._begin_with(stack, asked, asked.size)
+
+    async def _begin_with(
+        self, stack: contextlib.AsyncExitStack, asked: _Asked, size: int | None
+    ) -> tuple[SpoolWriter, PooledBlob] | None:
         place, digest = asked.place, asked.digest
-        size, arriving = asked.size, None
-        if size is None:
-            known = await place.cache.index.contents.find(digest)
-            size = known.size if known is not None else None
+        arriving = None
         if size is None:
             arriving = await self._ask(stack, asked, 0)
             size = arriving.size
@@ -169,6 +179,9 @@ class Fills:
                     f"{asked.source.name}, but an image there says {size}; pull it again later",
                     detail={"expected": size, "received": arriving.size},
                 )
+        except SizeInvalid as error:
+            await place.cache.give_up(digest, writer, error, keep=False)
+            raise
         except BaseException as error:
             await self._give_up(writer, asked, error)
             raise
@@ -194,6 +207,7 @@ class Fills:
 
     async def _write(
         self,
+        fill: Fill,
         writer: SpoolWriter,
         arriving: PooledBlob,
         stack: contextlib.AsyncExitStack,
@@ -204,8 +218,10 @@ class Fills:
         asked_of = {arriving.url}
         try:
             await self._pour(writer, arriving, stack, asked, asked_of)
+            fill.ending = True
             size = await place.cache.commit(asked.digest, writer)
         except (DigestInvalid, SizeInvalid) as error:
+            fill.ending = True
             await self._distrust(asked, asked_of)
             await place.cache.note(
                 "upstream.lied", asked.source.repository, str(asked.digest), error.message
@@ -213,6 +229,7 @@ class Fills:
             await place.cache.give_up(asked.digest, writer, error, keep=False)
             raise
         except BaseException as error:
+            fill.ending = True
             await self._give_up(writer, asked, error)
             raise
         # Only now is the size known to be true.
@@ -270,11 +287,12 @@ class Fills:
         await asked.place.cache.index.catalog.purge(asked.source.repository, asked.digest)
 
     async def _link(self, asked: _Asked, size: int) -> None:
-        await asked.place.cache.index.names.link(
-            asked.source.repository,
-            blobs=[(asked.digest, size)],
-            at=asked.place.cache.clock.now(),
-        )
+        with contextlib.suppress(StoreFull):  # then it is proved again the next time
+            await asked.place.cache.index.names.link(
+                asked.source.repository,
+                blobs=[(asked.digest, size)],
+                at=asked.place.cache.clock.now(),
+            )
 
     async def _give_up(self, writer: SpoolWriter, asked: _Asked, error: BaseException) -> None:
         """Leave what has come for the next one, or give the room back if there is nothing, or if

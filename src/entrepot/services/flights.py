@@ -1,5 +1,5 @@
 """Flights: a question that several clients have at once is asked once, and goes on when the client
-that began it leaves."""
+that began it leaves. And which of them are late."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
@@ -19,7 +19,7 @@ class Flights(Generic[Answer]):
     ) -> tuple[asyncio.Task[Answer], bool]:
         """Return the task that answers `key`, and whether somebody else had begun it."""
         task = self._tasks.get(key)
-        if task is not None:
+        if task is not None and not task.done():  # an answer that is there may be of yesterday
             return task, True
         task = self._tasks[key] = asyncio.get_running_loop().create_task(ask())
         task.add_done_callback(lambda done: self._landed(key, done))
@@ -37,3 +37,31 @@ class Flights(Generic[Answer]):
             del self._tasks[key]
         if not task.cancelled():
             task.exception()  # whoever waited has it; if nobody did, it is no news
+
+
+class LateAnswers:
+    """Questions whose answer did not come in time and has not come since, by who was asked."""
+
+    def __init__(self) -> None:
+        self._late: dict[str, set[asyncio.Task[Any]]] = {}
+
+    def note(self, asked: str, task: asyncio.Task[Any]) -> None:
+        """Remember that an answer is late, until it comes."""
+        if task.done() or self.has(asked, task):
+            return
+        self._late.setdefault(asked, set()).add(task)
+        task.add_done_callback(lambda done: self._came(asked, done))
+
+    def has(self, asked: str, task: asyncio.Task[Any]) -> bool:
+        """Say whether this very answer is late."""
+        return task in self._late.get(asked, ())
+
+    def any(self, asked: str) -> bool:
+        """Say whether any answer of theirs is late."""
+        return asked in self._late
+
+    def _came(self, asked: str, task: asyncio.Task[Any]) -> None:
+        late = self._late[asked]
+        late.discard(task)
+        if not late:
+            del self._late[asked]

@@ -3,17 +3,24 @@ both. A client gets a blob only through a repository that the upstream has shown
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 
+from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import BlobUnknown, RegistryError, StoreFull
-from entrepot.oci.manifest import Manifest
-from entrepot.ports.delivery import Delivery, Follow, Redirect, Spool
+from entrepot.oci.errors import RegistryError, StoreFull, Unavailable
+from entrepot.ports.delivery import Delivery, Follow, Redirect
+from entrepot.ports.spools import SharedSpool
 from entrepot.rules.sources import Mirrored
 from entrepot.services.fills import Fills
 from entrepot.services.mirror_place import MirroredBlob, MirrorPlace, nothing
+from entrepot.services.unasked import unasked
 
 _PREFETCHES = 3
 """Blobs that are prefetched at once."""
+
+_SMALL = 64 << 10
+"""Bytes up to which an answer waits for the blob's first one: a small blob cannot be read before it
+is verified, and an error is worth more than an answer that breaks off."""
 
 
 class MirroredBlobs:
@@ -35,7 +42,7 @@ class MirroredBlobs:
         found = await place.cache.find(digest)
         if found is not None:
             if linked is None:
-                await self._confirm(place, source, digest)
+                await place.prove(source, digest)
             place.cache.use.answered(
                 place.upstream.name, "blob", "miss" if linked is None else "hit"
             )
@@ -44,21 +51,36 @@ class MirroredBlobs:
             elsewhere = await place.upstream.location(source.name, digest)
             if elsewhere is not None:
                 return await self._elsewhere(place, source, digest, elsewhere)
-        running = self._fills.running(place, digest)
-        if running is not None and linked is None:
-            await self._confirm(place, source, digest)
+        spool = await self._fill(place, source, digest, linked)
+        if spool is None:
+            return await self._just_stored(place, digest)
+        return self._followed(place, digest, spool)
+
+    async def _fill(
+        self, place: MirrorPlace, source: Mirrored, digest: Digest, linked: int | None
+    ) -> SharedSpool | None:
+        """Begin to fetch a blob, or join what has begun, perhaps for another repository: then the
+        upstream has to say that this one holds it, too. Return what to follow, None if it is
+        stored by now."""
         size = linked
         if size is None:
             expected = await place.cache.index.names.expected(source.repository, digest)
             size = None if expected is None else expected.size
-        fill = self._fills.start(place, source, digest, size)
-        place.cache.use.answered(
-            place.upstream.name, "blob", "coalesced" if running is not None else "miss"
-        )
-        spool = await asyncio.shield(fill.opened)
-        if spool is None:
-            return await self._just_stored(place, digest)
-        return self._followed(place, digest, spool)
+        joined = self._fills.running(place, digest) is not None
+        place.cache.use.answered(place.upstream.name, "blob", "coalesced" if joined else "miss")
+        while True:
+            fill = self._fills.start(place, source, digest, size)
+            if fill.ending:
+                await fill.ended.wait()
+                continue
+            foreign = fill.repository != source.repository
+            if foreign and linked is None:
+                linked = await place.prove(source, digest)
+            try:
+                return await asyncio.shield(fill.opened)
+            except RegistryError:
+                if not foreign:  # what another repository lacks may be in this one
+                    raise
 
     async def head(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> MirroredBlob:
         """Return a blob's size truthfully, downloading nothing."""
@@ -68,7 +90,7 @@ class MirroredBlobs:
             return MirroredBlob(digest, linked, nothing)
         await place.refuse_absent(source, str(digest), blob=True)
         place.cache.use.answered(place.upstream.name, "blob", "miss")
-        return MirroredBlob(digest, await self._confirm(place, source, digest), nothing)
+        return MirroredBlob(digest, await place.prove(source, digest), nothing)
 
     async def ensure(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> None:
         """Bring a blob into the cache; return once it is there."""
@@ -79,10 +101,14 @@ class MirroredBlobs:
             if fill.error is not None:
                 raise fill.error
 
-    def prefetch(self, place: MirrorPlace, source: Mirrored, manifest: Manifest) -> None:
-        """Begin to bring what a manifest refers to, a few blobs at a time, for nobody yet."""
-        for digest in manifest.blobs():
-            task = asyncio.get_running_loop().create_task(self._bring(place, source, digest))
+    def prefetch(self, place: MirrorPlace, source: Mirrored, blobs: Iterable[Descriptor]) -> None:
+        """Begin to bring blobs, a few at a time, for nobody yet. Where clients are sent elsewhere
+        for them, none is brought."""
+        if not place.rules.follow_redirects:
+            return
+        place = unasked(place)
+        for blob in blobs:
+            task = asyncio.get_running_loop().create_task(self._bring(place, source, blob.digest))
             self._prefetching.add(task)
             task.add_done_callback(self._prefetching.discard)
 
@@ -100,18 +126,6 @@ class MirroredBlobs:
             with contextlib.suppress(RegistryError):
                 await self.ensure(place, source, digest)
 
-    async def _confirm(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> int:
-        """Ask the upstream whether the repository holds a blob, and remember that it does."""
-        try:
-            size = await place.upstream.blob_size(source.name, digest)
-        except BlobUnknown:
-            await place.note_absent(source, str(digest))
-            raise
-        await place.cache.index.names.link(
-            source.repository, blobs=[(digest, size)], at=place.cache.clock.now()
-        )
-        return size
-
     async def _just_stored(self, place: MirrorPlace, digest: Digest) -> MirroredBlob:
         found = await place.cache.find(digest)
         if found is None:
@@ -127,8 +141,10 @@ class MirroredBlobs:
 
         return MirroredBlob(digest, size, opened)
 
-    def _followed(self, place: MirrorPlace, digest: Digest, spool: Spool) -> MirroredBlob:
+    def _followed(self, place: MirrorPlace, digest: Digest, spool: SharedSpool) -> MirroredBlob:
         async def opened(offset: int, length: int) -> Delivery:
+            if spool.size <= _SMALL:
+                await _begun(spool, offset)
             place.cache.use.used(digest, place.upstream.name, "blob", length)
             return Follow(spool, offset, length)
 
@@ -143,3 +159,11 @@ class MirroredBlobs:
             return Redirect(url)
 
         return MirroredBlob(digest, None, opened)
+
+
+async def _begun(spool: SharedSpool, offset: int) -> None:
+    """Wait until the byte at `offset` is there. Raise why it will not come."""
+    if spool.size:
+        await spool.available(min(offset, spool.size - 1))
+    elif not await spool.ended():
+        raise Unavailable("the upstream has sent something else than the empty blob; ask again")

@@ -9,8 +9,9 @@ rather than not at all.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from entrepot.oci.descriptor import Descriptor
@@ -29,19 +30,25 @@ from entrepot.ports.cache_index import CachedTag
 from entrepot.ports.delivery import Delivery, Inline
 from entrepot.ports.mirror_books import Outcome
 from entrepot.rules import freshness
+from entrepot.rules.prefetch import to_prefetch
 from entrepot.rules.sources import Mirrored
-from entrepot.services.flights import Flights
+from entrepot.services.flights import Flights, LateAnswers
 from entrepot.services.mirror_place import MirroredManifest, MirrorPlace, Open, nothing
 from entrepot.services.mirrored_blobs import MirroredBlobs
+from entrepot.services.request_budgets import RequestBudgets
+from entrepot.services.upstream_verdicts import UNKNOWN
 
 _SHOWN: Final = 180
 """Characters of an error that go into a warning."""
+
+_HURRY: Final = 10
+"""What part of the deadline an upstream gets that is late with another answer already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """What a question to the upstream has brought; `content` is None where it was only named, or
-    is stored."""
+    was here already."""
 
     descriptor: Descriptor
     content: bytes | None = None
@@ -53,6 +60,8 @@ class MirroredManifests:
     def __init__(self, blobs: MirroredBlobs) -> None:
         self._blobs = blobs
         self._flights: Flights[Fetched] = Flights()
+        self._budgets = RequestBudgets()
+        self._late = LateAnswers()
 
     async def get(
         self, place: MirrorPlace, source: Mirrored, reference: Tag | Digest, *, head: bool = False
@@ -77,28 +86,37 @@ class MirroredManifests:
     ) -> MirroredManifest:
         cache, rules = place.cache, place.rules
         cached = await cache.index.names.tag(source.repository, tag)
-        here = cached is not None and await cache.find(cached.digest) is not None
+        found = await cache.find(cached.digest) if cached is not None else None
+        here = found is not None
+        if cached is not None and found is not None:
+            # Sizes are told by upstreams; this one was counted.
+            cached = replace(cached, size=found.size)
         now = cache.clock.now()
         if cached is not None and (here or head):
-            limit = place.upstream.rate_limit
+            self._budgets.note(place.upstream.name, place.upstream.rate_limit, now)
             decision = freshness.decide(
                 rules.freshness,
                 now - cached.checked_at,
                 rules.tag_ttl,
-                remaining=limit.remaining if limit else None,
+                remaining=self._budgets.left(place.upstream.name, now),
                 floor=rules.floor,
             )
             if decision == "serve":
                 return self._hit(place, cached, here=here)
         await place.refuse_absent(source, tag)
+        # Where the tag is here, also a HEAD brings what it has moved to: what a client is told of
+        # can then be had, too.
+        brief = head and not here
         task, joined = self._flights.join(
-            (source.repository, tag, head),
-            lambda: self._ask_tag(place, source, tag, now, head=head),
+            (source.repository, tag, brief),
+            lambda: self._ask_tag(place, source, tag, now, head=brief),
         )
         # What is here is served in time; the question goes on and is answered for the next one.
-        await asyncio.wait({task}, timeout=rules.deadline if here else None)
+        patience = self._patience(place, task) if here else None
+        await asyncio.wait({task}, timeout=patience)
         if not task.done() or task.cancelled():
-            late = Unavailable(f"{place.upstream.name} did not answer in {rules.deadline:g} s")
+            self._late.note(place.upstream.name, task)
+            late = Unavailable(f"{place.upstream.name} has not confirmed it in time; ask again")
             return self._stale(place, cached, late)
         error = task.exception()
         if error is not None:
@@ -106,6 +124,14 @@ class MirroredManifests:
                 return self._stale(place, cached, error)
             raise error
         return await self._deliver(place, source, task.result(), head=head, joined=joined)
+
+    def _patience(self, place: MirrorPlace, task: asyncio.Task[Fetched]) -> float:
+        """Return how long a client waits for a cached tag to be confirmed: the first one as long
+        as the rules say; while the upstream is known not to answer, the others hardly at all."""
+        deadline = place.rules.deadline
+        if not place.upstream.healthy or self._late.has(place.upstream.name, task):
+            return 0.0
+        return deadline / _HURRY if self._late.any(place.upstream.name) else deadline
 
     async def _ask_tag(
         self, place: MirrorPlace, source: Mirrored, tag: Tag, asked_at: float, *, head: bool
@@ -116,29 +142,68 @@ class MirroredManifests:
             cached = await names.tag(source.repository, tag)
             if cached is not None and cached.checked_at >= asked_at:
                 return Fetched(_descriptor(cached))
-            content = None
             try:
-                if cached is None and not head:
-                    latest, content = await place.upstream.manifest(source.name, tag)
-                else:
-                    latest = await self._latest(place, source, tag, cached)
+                return await self._asked_tag(place, source, tag, cached, head=head)
             except (ManifestUnknown, NameUnknown):
                 await place.note_absent(source, tag)
                 raise
-            kept = content is not None and await self._keep(place, source, latest, content)
-            await self._set_tag(place, source, tag, latest)
-            return Fetched(latest, None if kept else content)
+            finally:
+                now = place.cache.clock.now()
+                self._budgets.note(place.upstream.name, place.upstream.rate_limit, now)
+
+    async def _asked_tag(
+        self,
+        place: MirrorPlace,
+        source: Mirrored,
+        tag: Tag,
+        cached: CachedTag | None,
+        *,
+        head: bool,
+    ) -> Fetched:
+        """Ask what a tag points to, and fetch that if it is wanted.
+
+        The tag moves here only with its content: as long as that cannot be had, what it pointed
+        to before can still be served.
+        """
+        cache = place.cache
+        content = None
+        if cached is None and not head:
+            latest, content = await place.upstream.manifest(source.name, tag)
+        else:
+            latest = await self._latest(place, source, tag, cached)
+            if not head and await cache.find(latest.digest) is None:
+                latest, content = await self._content(place, source, tag, latest)
+        if content is not None:
+            await self._keep(place, source, latest, content)
+        await self._set_tag(place, source, tag, latest)
+        return Fetched(latest, content)
+
+    async def _content(
+        self, place: MirrorPlace, source: Mirrored, tag: Tag, latest: Descriptor
+    ) -> tuple[Descriptor, bytes]:
+        try:
+            return await place.upstream.manifest(source.name, latest.digest)
+        except ManifestUnknown:
+            raise Unavailable(
+                f"{place.upstream.name} says that {source.name}:{tag} is {latest.digest}, which it "
+                "does not have; ask again later"
+            ) from None
 
     async def _latest(
         self, place: MirrorPlace, source: Mirrored, tag: Tag, cached: CachedTag | None
     ) -> Descriptor:
         """Return what a tag points to, by the rule for endpoints that disagree."""
         if place.rules.conflict == "order":
-            return await place.upstream.head(source.name, tag)
+            latest = await place.upstream.head(source.name, tag)
+            # What was read of it is known better than what is told now.
+            same = cached is not None and cached.digest == latest.digest
+            return _descriptor(cached) if cached is not None and same else latest
         answers = await place.upstream.heads(source.name, tag)
         found = [answer for _, answer in answers if isinstance(answer, Descriptor)]
         if not found:
-            raise next(answer for _, answer in answers if isinstance(answer, RegistryError))
+            errors = [answer for _, answer in answers if isinstance(answer, RegistryError)]
+            # An endpoint that has failed may have what the others have not.
+            raise next((error for error in errors if not isinstance(error, UNKNOWN)), errors[0])
         digests = [descriptor.digest for descriptor in found]
         before = cached.digest if cached is not None else None
         chosen, diverged = freshness.conflict(place.rules.conflict, before, digests)
@@ -160,7 +225,10 @@ class MirroredManifests:
     ) -> None:
         cache = place.cache
         now = cache.clock.now()
-        before = await cache.index.names.set_tag(source.repository, tag, latest, at=now)
+        try:
+            before = await cache.index.names.set_tag(source.repository, tag, latest, at=now)
+        except StoreFull:  # it is asked for again the next time
+            return
         if before is not None and before != latest.digest:
             await cache.note(
                 "tag.moved", source.repository, tag, f"from {before} to {latest.digest}"
@@ -170,7 +238,9 @@ class MirroredManifests:
         self, place: MirrorPlace, source: Mirrored, digest: Digest, *, head: bool
     ) -> MirroredManifest:
         known = await place.cache.index.names.manifest(source.repository, digest)
-        if known is not None and await place.cache.find(digest) is not None:
+        found = await place.cache.find(digest) if known is not None else None
+        if known is not None and found is not None:
+            known = replace(known, size=found.size)
             self._count_hit(place, known)
             return MirroredManifest(known, _stored(place, digest))
         await place.refuse_absent(source, str(digest))
@@ -201,8 +271,8 @@ class MirroredManifests:
             if content is None:
                 await names.link(source.repository, manifests=[latest], at=place.cache.clock.now())
                 return Fetched(latest)
-            kept = await self._keep(place, source, latest, content)
-            return Fetched(latest, None if kept else content)
+            await self._keep(place, source, latest, content)
+            return Fetched(latest, content)
 
     async def _deliver(
         self,
@@ -218,8 +288,12 @@ class MirroredManifests:
         outcome: Outcome = "coalesced" if joined else "miss"
         if fetched.content is not None:
             place.cache.use.answered(place.upstream.name, "manifest", outcome)
+            size = 0 if head else latest.size
+            place.cache.use.used(latest.digest, place.upstream.name, "manifest", size)
             return MirroredManifest(latest, _inline(fetched.content))
-        if await place.cache.find(latest.digest) is not None:
+        found = await place.cache.find(latest.digest)
+        if found is not None:
+            latest = replace(latest, size=found.size)
             place.cache.use.answered(place.upstream.name, "manifest", outcome)
             size = 0 if head else latest.size
             place.cache.use.used(latest.digest, place.upstream.name, "manifest", size)
@@ -231,18 +305,13 @@ class MirroredManifests:
 
     async def _keep(
         self, place: MirrorPlace, source: Mirrored, latest: Descriptor, content: bytes
-    ) -> bool:
-        """Store a manifest, note what it refers to, and prefetch that; return whether there was
-        room."""
+    ) -> None:
+        """Store a manifest if there is room, note what it refers to, and prefetch that."""
         cache = place.cache
         cache.use.fetched(place.upstream.name, "manifest", len(content))
-        try:
+        with contextlib.suppress(StoreFull):
             await cache.put(latest.digest, content, place.charge)
-            kept = True
-        except StoreFull:
-            kept = False
         await self._link(place, source, latest, content)
-        return kept
 
     async def _link(
         self, place: MirrorPlace, source: Mirrored, latest: Descriptor, content: bytes
@@ -254,12 +323,14 @@ class MirroredManifests:
             parsed = None
         now = place.cache.clock.now()
         names = place.cache.index.names
-        await names.link(source.repository, manifests=[latest], at=now)
-        # What a manifest refers to may be anybody's: it is readable here only once the upstream
-        # has shown it through this very repository.
-        await names.expect(source.repository, _referred(parsed), at=now)
+        with contextlib.suppress(StoreFull):
+            await names.link(source.repository, manifests=[latest], at=now)
+            # What a manifest refers to may be anybody's: it is readable here only once the
+            # upstream has shown it through this very repository.
+            await names.expect(source.repository, _referred(parsed), at=now)
         if place.rules.prefetch and isinstance(parsed, Manifest):
-            self._blobs.prefetch(place, source, parsed)
+            # An index says nothing of what its client is for; the image of it that is pulled does.
+            self._blobs.prefetch(place, source, to_prefetch(parsed, None))
 
     async def _passed_on(
         self, place: MirrorPlace, source: Mirrored, reference: Tag | Digest, *, head: bool
@@ -291,7 +362,8 @@ class MirroredManifests:
     def _stale(
         self, place: MirrorPlace, cached: CachedTag | None, error: RegistryError
     ) -> MirroredManifest:
-        assert cached is not None, "only what is here is served stale"
+        if cached is None:  # the server is stopping
+            raise error
         use, upstream = place.cache.use, place.upstream.name
         use.answered(upstream, "manifest", "stale")
         use.used(cached.digest, upstream, "manifest", cached.size)

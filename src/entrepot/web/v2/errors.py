@@ -2,6 +2,7 @@
 detail (distribution-spec, "Error Codes")."""
 
 import json
+import math
 from typing import Final
 
 from entrepot.oci import errors
@@ -40,6 +41,9 @@ STATUS: Final[dict[type[errors.RegistryError], int]] = {
     errors.ContentInvalid: 400,
 }
 
+_LONGEST_WAIT: Final = 86400.0
+"""Seconds of an upstream's `Retry-After` above which nothing is passed on: nobody waits so long."""
+
 _CODES: Final = {
     400: "BAD_REQUEST",
     404: "NOT_FOUND",
@@ -58,8 +62,8 @@ def render(error: errors.RegistryError, headers: list[Header] | None = None) -> 
     response.headers += headers or []
     if isinstance(error, errors.RangeInvalid):
         response.headers.append(("Content-Range", render_unsatisfied_range(error.size)))
-    elif isinstance(error, errors.UploadBusy | errors.Unavailable):
-        response.headers.append(("Retry-After", "1"))
+    elif isinstance(error, errors.UploadBusy | errors.Unavailable | errors.TooManyRequests):
+        response.headers += _retry_after(error)
     elif isinstance(error, errors.Unauthorized) and error.challenge:
         response.headers.append(("WWW-Authenticate", error.challenge))
     return response
@@ -76,6 +80,14 @@ def incomplete(error: BodyIncomplete) -> Response:
     response = refuse(status, f"the request body ended early: {error}; send it again")
     response.close = True
     return response
+
+
+def _retry_after(error: errors.RegistryError) -> list[Header]:
+    """Return when to come again: as an upstream has said, else soon, but for who came too often."""
+    told = error.detail.get("retry_after")
+    if isinstance(told, int | float) and 0 <= told <= _LONGEST_WAIT:
+        return [("Retry-After", str(max(1, math.ceil(told))))]
+    return [] if isinstance(error, errors.TooManyRequests) else [("Retry-After", "1")]
 
 
 def _response(status: int, code: str, message: str, detail: dict[str, object]) -> Response:

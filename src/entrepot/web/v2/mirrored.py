@@ -8,7 +8,16 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from entrepot.oci.errors import Denied, RegistryError, Unauthorized, Unsupported
+from entrepot.oci.errors import (
+    ContentInvalid,
+    Denied,
+    DigestInvalid,
+    ManifestInvalid,
+    RegistryError,
+    SizeInvalid,
+    Unauthorized,
+    Unsupported,
+)
 from entrepot.ports.delivery import Inline
 from entrepot.ports.upstream_endpoint import ListPage
 from entrepot.protocol import routes
@@ -17,28 +26,37 @@ from entrepot.rules.sources import Mirrored
 from entrepot.services.mirror import Mirror
 from entrepot.web.content import deliver, respond
 from entrepot.web.message import Header, Request, Response
+from entrepot.web.v2 import errors
 from entrepot.web.v2.blobs import OCTET_STREAM
 
 Handler = Callable[[Mirror, Request, Mirrored, Any], Awaitable[Response]]
 
 _JSON: Final = "application/json"
 
+_NONSENSE: Final = (DigestInvalid, ManifestInvalid, SizeInvalid, ContentInvalid, Unsupported)
+"""What an upstream is told to have sent; none of it is about what the client has sent."""
+
 
 async def answer(
     mirror: Mirror, request: Request, source: Mirrored, route: routes.Route
 ) -> Response:
-    """Answer a request for a mirrored name. Raise Unsupported for what changes anything."""
+    """Answer a request for a mirrored name; refuse what would change anything."""
     handler = _HANDLERS.get(type(route))
     if handler is None or request.method not in ("GET", "HEAD"):
-        raise Unsupported(
+        refusal = Unsupported(
             f"{source.repository} is a mirror, which can only be pulled from; push to "
             f"{source.upstream} itself, or to a name that is hosted here"
         )
+        return errors.render(refusal, [("Allow", "GET, HEAD")])
     try:
         return await handler(mirror, request, source, route)
     except Unauthorized as error:
         # It is our login that the upstream does not accept, not the client's.
         raise Denied(error.message, detail=error.detail) from None
+    except _NONSENSE as error:
+        response = errors.render(error)
+        response.status = 502  # the fault is the upstream's, not the request's
+        return response
 
 
 async def get_manifest(
@@ -72,7 +90,7 @@ async def get_tags(
 ) -> Response:
     """Answer with a page of the upstream's tags, or with those that are cached if it is away."""
     try:
-        page = await mirror.page(source, "tags/list", request.query)
+        page = await mirror.page(source, "tags/list", _query(request))
     except RegistryError as error:
         tags = await mirror.known_tags(source, error)
         body = json.dumps({"name": str(source.name), "tags": list(tags)}).encode()
@@ -86,7 +104,7 @@ async def get_referrers(
 ) -> Response:
     """Answer with a page of the upstream's referrers; one without the API answers 404, and the
     client then looks under the subject's tag, which is mirrored as every tag is."""
-    page = await mirror.page(source, f"referrers/{route.digest}", request.query)
+    page = await mirror.page(source, f"referrers/{route.digest}", _query(request))
     return _page(request, page)
 
 
@@ -99,9 +117,21 @@ def _page(request: Request, page: ListPage) -> Response:
         headers.append(("OCI-Filters-Applied", page.filters_applied))
     if page.next_query:
         # Relative to what the client asked for, whatever stands in front of the name there.
-        headers.append(("Link", f'<{request.path}?{page.next_query}>; rel="next"'))
+        query = "&".join([page.next_query, *_namespaces(request)])
+        headers.append(("Link", f'<{request.path}?{query}>; rel="next"'))
     return Response(200, headers, Inline(page.content))
 
+
+def _query(request: Request) -> str:
+    """Return the query for the upstream: without `ns`, which is meant for this server."""
+    return "&".join(one for one in request.query.split("&") if not one.startswith(_NAMESPACE))
+
+
+def _namespaces(request: Request) -> list[str]:
+    return [one for one in request.query.split("&") if one.startswith(_NAMESPACE)]
+
+
+_NAMESPACE: Final = "ns="
 
 _HANDLERS: Final[Mapping[type[routes.Route], Handler]] = {
     routes.Manifest: get_manifest,
