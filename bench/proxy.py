@@ -36,11 +36,18 @@ MB: Final = 1_000_000
 ROUND_TRIP: Final = 0.05
 RATE: Final = 50 * MB
 LAYERS, LAYER_SIZE = 10, 8 << 20
+WARM_UP_LAYERS: Final = 3
 FIRST_COUNT: Final = 15
 FIRST_SIZES: Final = {measures.FIRST_LARGE: 1 << 20, measures.FIRST_SMALL: 2 << 10}
-WARM_TIMES, WARM_TIMES_OF_MANY = 12, 2
+WARM_TIMES, WARM_TIMES_OF_MANY, WARM_TURNS = 6, 1, 3
+"""How often each client pulls what is warm, and in how many turns a round does that."""
+PEER_ROUNDS: Final = 2
+"""In how many rounds other caches have many cold clients: it may take them most of a minute."""
+
 LIMIT_SECONDS: Final = 290
 """What a whole run takes at most, whatever hangs."""
+
+_BEGUN: Final = time.monotonic()
 
 HOSTED_BY: Final = {servers.OURS: HOSTED, proxies.ONE_WORKER: f"{HOSTED}, 1 worker"}
 
@@ -96,16 +103,17 @@ class Bench:
             pulls.read_back(place.address, place.prefix, image)
             clients.run([Pull(place.address, place.prefix, image) for _ in range(4)], _nothing)
 
-    def cold(self, images: Images, *, backwards: bool) -> None:
-        """Take what needs caches that have not seen the images."""
+    def cold(self, images: Images, number: int) -> None:
+        """Take what needs caches that have not seen the images, in round `number`."""
         order = [self._direct, *self._caches]
-        order = order[::-1] if backwards else order
+        order = order[::-1] if number % 2 else order
         for measure, image in images.firsts.items():
             self._first_bytes(measure, image, order)
         for place in order:
             self._add(measures.COLD_ONE, place, self._pulled([Pull(*_of(place, images.one))]))
-        for place in (one for one in order if one is not self._direct):
-            self._cold_many(place, images.many)
+        for place in order:
+            if place in self._ours or (place in self._caches and number < PEER_ROUNDS):
+                self._cold_many(place, images.many)
 
     def _first_bytes(self, measure: Measure, image: PulledImage, order: Sequence[Place]) -> None:
         asking = [FirstBytes(*_of(place, image)) for place in order]
@@ -148,10 +156,14 @@ class Bench:
         order += [(place, image, confirmed) for place in self._always]
         self._pull_again(order[::-1] if backwards else order)
 
-    def cut(self) -> None:
-        """End all that our servers can reach."""
-        for place in self._ours:
+    def cut(self, image: PulledImage) -> None:
+        """End all that our servers can reach, and let them find out."""
+        for place in self._always:
             self._relay.cut(place.line)
+            asking = time.monotonic()
+            FirstBytes(*_of(place, image)).close()
+            self._add(measures.DEAD_FIRST, place, (time.monotonic() - asking) * 1000)
+            clients.run([Pull(*_of(place, image)) for _ in range(CLIENTS)], _nothing)
 
     def weigh(self) -> None:
         """Note the memory of this round."""
@@ -165,9 +177,14 @@ class Bench:
         self, order: Sequence[tuple[Place, PulledImage, tuple[Measure, Measure]]]
     ) -> None:
         for count, times in ((1, WARM_TIMES), (CLIENTS, WARM_TIMES_OF_MANY)):
-            for place, image, pair in order:
-                work = [Pull(*_of(place, image), times) for _ in range(count)]
-                self._add(pair[count > 1], place, self._pulled(work, place))
+            taken: list[list[float]] = [[] for _ in order]
+            # These are short, so the machine's moods are shared by taking turns.
+            for _ in range(WARM_TURNS):
+                for (place, image, _), rates in zip(order, taken, strict=True):
+                    work = [Pull(*_of(place, image), times) for _ in range(count)]
+                    rates.append(self._pulled(work, place))
+            for (place, _, pair), rates in zip(order, taken, strict=True):
+                self._add(pair[count > 1], place, median(rates))
 
     def _pulled(self, work: Sequence[Pull], place: Place | None = None) -> float:
         watch = self._watch(place) if place else _nothing
@@ -189,7 +206,6 @@ def measure(
 
     Raise MeasurementFailed, ServerFailed.
     """
-    begun = time.monotonic()
     with contextlib.ExitStack() as stack:
         registry = stack.enter_context(servers.running(upstream, folder / "upstream"))
         lines = ShapedRelay(
@@ -199,6 +215,8 @@ def measure(
         _tell(f"upstream: {upstream.name} {upstream.version}")
         large, images = _images(folder, rounds)
         hosted = pulled_image.make(large, "bench/hosted", LAYERS)
+        first = pulled_image.make(large, "bench/warm-up", WARM_UP_LAYERS)
+        pulled_image.push(registry, [first])
         for one in images:
             pulled_image.push(registry, [one.one, one.many, *one.firsts.values()])
         started = []
@@ -212,17 +230,16 @@ def measure(
             if name in HOSTED_BY:
                 pulled_image.push(server, [hosted])
         bench = Bench(relay, started)
-        warm_up = images.pop(0)
-        bench.warm_up(next(iter(warm_up.firsts.values())))
-        done = _rounds(bench, images, hosted, begun)
-        bench.cut()
+        bench.warm_up(first)
+        done = _rounds(bench, images, hosted)
+        bench.cut(done[-1].one)
         for number in range(len(done)):
             bench.dead(done[-1].one, hosted, backwards=number % 2 == 1)
     return bench.results
 
 
 def _images(folder: Path, rounds: int) -> tuple[Bodies, list[Images]]:
-    """Make what all rounds pull, and a first round's that is not measured."""
+    """Make what all rounds pull."""
     large = Bodies(_made(folder / "large"), LAYER_SIZE)
     small = {
         measure: Bodies(_made(folder / f"first-{size}"), size)
@@ -237,24 +254,22 @@ def _images(folder: Path, rounds: int) -> tuple[Bodies, list[Images]]:
                 for (measure, bodies), size in zip(small.items(), FIRST_SIZES.values(), strict=True)
             },
         )
-        for number in range(rounds + 1)
+        for number in range(rounds)
     ]
 
 
-def _rounds(
-    bench: Bench, images: Sequence[Images], hosted: PulledImage, begun: float
-) -> list[Images]:
+def _rounds(bench: Bench, images: Sequence[Images], hosted: PulledImage) -> list[Images]:
     """Measure with living upstreams as long as there is time; return what was pulled."""
     done: list[Images] = []
     longest = 0.0
     for number, round_images in enumerate(images):
         round_begun = time.monotonic()
         # The last part takes less than a round.
-        if done and round_begun - begun + 1.5 * longest > LIMIT_SECONDS:
+        if done and round_begun - _BEGUN + 1.5 * longest > LIMIT_SECONDS:
             _tell(f"no time for more than {number} rounds")
             break
         _tell(f"round {number + 1}/{len(images)}")
-        bench.cold(round_images, backwards=number % 2 == 1)
+        bench.cold(round_images, number)
         bench.warm(round_images.one, hosted, backwards=number % 2 == 1)
         bench.weigh()
         done.append(round_images)
@@ -320,7 +335,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("dev.py bench proxy", description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if a target is missed")
     parser.add_argument("--quick", action="store_true", help="one round: does it run at all?")
-    parser.add_argument("--rounds", type=int, default=4, metavar="N")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the ratios there, as SVG")
     parser.add_argument(
@@ -351,7 +366,7 @@ def _too_late(number: int, frame: FrameType | None) -> None:
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(f"{time.monotonic() - _BEGUN:6.1f} s  {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

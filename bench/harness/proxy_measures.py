@@ -32,13 +32,14 @@ DEAD_ONE: Final = Measure("upstream dead, 1 client", "MB/s")
 DEAD_MANY: Final = Measure(f"upstream dead, {CLIENTS} clients", "MB/s")
 DEAD_ALWAYS_ONE: Final = Measure("dead, tags confirmed, 1 client", "MB/s")
 DEAD_ALWAYS_MANY: Final = Measure(f"dead, tags confirmed, {CLIENTS} clients", "MB/s")
+DEAD_FIRST: Final = Measure("first tag after the upstream died", "ms", "less")
 MEMORY: Final = Measure("memory", "MB", "less")
 MEMORY_RSS: Final = Measure("same as RSS, summed", "MB", "less")
 
 MEASURES: Final = (
     *(FIRST_LARGE, FIRST_SMALL, COLD_ONE, COLD_MANY, SENT, ASKED, COLD_CPU),
     *(WARM_ONE, WARM_MANY, ALWAYS_ONE, ALWAYS_MANY),
-    *(DEAD_ONE, DEAD_MANY, DEAD_ALWAYS_ONE, DEAD_ALWAYS_MANY),
+    *(DEAD_ONE, DEAD_MANY, DEAD_ALWAYS_ONE, DEAD_ALWAYS_MANY, DEAD_FIRST),
     *(MEMORY, MEMORY_RSS),
 )
 
