@@ -258,6 +258,7 @@ class Client:
             client_certificate=full.client_certificate,
             client_key=full.client_key,
             proxy=full.proxy,
+            proxy_all=True,
             connect_timeout=full.connect_timeout,
         )
         urls = [one.url for one in endpoints_of(name, full)]

@@ -74,3 +74,16 @@ async def test_a_setting_stands_above_the_environment(
             await endpoint.manifest(name(), TAG)
     async with opened(secured.url, environ=gone, ca_file=trust, proxy="") as endpoint:
         await endpoint.manifest(name(), TAG)
+
+
+async def test_nothing_goes_past_a_proxy_that_was_set(
+    secured: MockRegistry, certificate: Certificate
+) -> None:
+    secured.add_image(NAME, "latest", layers=0)
+    direct = {"no_proxy": "127.0.0.1,*"}
+    trust = certificate.certificate
+    for gone in ("http://127.0.0.1:9", "socks5h://127.0.0.1:9"):
+        async with opened(secured.url, environ=direct, ca_file=trust, proxy=gone) as endpoint:
+            with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9"):
+                await endpoint.manifest(name(), TAG)
+    assert not secured.requests

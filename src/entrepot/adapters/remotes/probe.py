@@ -42,7 +42,8 @@ class SocketProbe:
         self._environ = environ
         self._host, self._port = parts.fragment or self._name, parts.port or _PORTS[scheme]
         proxy = proxy_for(scheme, settings.proxy, environ)
-        if proxy is not None and not _is_direct(self._name, unproxied(environ)):
+        never_direct = settings.proxy_all and settings.proxy
+        if proxy is not None and (never_direct or not _is_direct(self._name, unproxied(environ))):
             self.proxy = proxy.url
             through = urlsplit(proxy.url)
             self._host = through.hostname or ""

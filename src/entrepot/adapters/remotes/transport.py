@@ -49,7 +49,8 @@ class CurlTransport:
         self._settings = settings or TransportSettings()
         self._environment = os.environ if environment is None else environment
         self._system = system_trust(self._environment)
-        self._unproxied = unproxied(self._environment)
+        all_by_proxy = self._settings.proxy_all and self._settings.proxy
+        self._unproxied = "" if all_by_proxy else unproxied(self._environment)
         self._trust: dict[str, Trust] = {}
         self._proxies: dict[str, Proxy | None] = {}
         self._transfers: TransferLoop | None = None

@@ -25,7 +25,8 @@ class TransportSettings:
 
     `proxy` is the URL of an egress proxy: http, https, socks5 or socks5h, with credentials if it
     wants them. None reads the environment's `http_proxy`, `https_proxy` and `all_proxy`; an empty
-    text means no proxy. What `no_proxy` names is asked directly in any case.
+    text means no proxy. What `no_proxy` names is asked directly, unless `proxy_all` wants nothing to go another way
+    than by `proxy`.
 
     `stall_timeout` ends a transfer that stands still because of the other side, and
     `response_timeout` the wait for the answer to a write that has been sent: a registry moves or
@@ -42,6 +43,7 @@ class TransportSettings:
     client_key: Path | None = None
     certificate_folders: tuple[Path, ...] = CERTIFICATE_FOLDERS
     proxy: str | None = field(default=None, repr=False)  # it may hold a password
+    proxy_all: bool = False
     connect_timeout: float = 10.0
     stall_timeout: float = 60.0
     response_timeout: float = 300.0

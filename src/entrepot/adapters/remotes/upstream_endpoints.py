@@ -111,6 +111,7 @@ def _connections(
         client_certificate=settings.client_certificate,
         client_key=settings.client_key,
         proxy=settings.proxy,
+        proxy_all=True,
         connect_timeout=settings.connect_timeout,
         stall_timeout=settings.stall_timeout,
         connect_to=connect_to,
