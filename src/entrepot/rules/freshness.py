@@ -11,7 +11,7 @@ Below the rate limit's floor what is known is served in all modes but `off`. Con
 digest is none of this room's business: it is always fresh.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Literal, TypeVar
 
 from entrepot.oci import errors
@@ -87,15 +87,20 @@ def may_serve_stale(error: BaseException) -> bool:
 
 
 def conflict(
-    rule: ConflictRule, cached: Answer | None, answers: Sequence[Answer]
+    rule: ConflictRule,
+    cached: Answer | None,
+    answers: Sequence[Answer],
+    *,
+    seen: Collection[Answer] = (),
 ) -> tuple[Answer, bool]:
     """Return which digest counts for a tag, and whether the endpoints have diverged.
 
     `answers` are the digests that endpoints gave, in the endpoints' order; `cached` is the one
-    known before. `order` takes the first answer; `newest` the first that is not the cached one,
-    for who still says that may lag behind; `pin` what was cached first. Endpoints have diverged
-    if they disagree, or if none of them has what is chosen. Raise ValueError if there is neither
-    an answer nor anything cached.
+    known before, and `seen` are those that the tag's repository was known to have at all. `order`
+    takes the first answer; `newest` the first that was never seen, for who says another may lag
+    behind, else the cached one as long as anybody says it (or two that never agree would take
+    turns); `pin` what was cached first. Endpoints have diverged if they disagree, or if none of
+    them has what is chosen. Raise ValueError if there is neither an answer nor anything cached.
     """
     told = list(answers)
     if not told:
@@ -104,7 +109,9 @@ def conflict(
         return cached, False
     chosen = told[0]
     if rule == "newest":
-        chosen = next((answer for answer in told if answer != cached), chosen)
+        usual = cached if cached is not None and cached in told else chosen
+        known = (cached, *seen)
+        chosen = next((answer for answer in told if answer not in known), usual)
     elif rule == "pin" and cached is not None:
         chosen = cached
     return chosen, any(answer != chosen for answer in told)

@@ -33,10 +33,10 @@ from entrepot.rules import freshness
 from entrepot.rules.prefetch import to_prefetch
 from entrepot.rules.sources import Mirrored
 from entrepot.services.flights import Flights, LateAnswers
+from entrepot.services.latest_tags import LatestTags, descriptor_of
 from entrepot.services.mirror_place import MirroredManifest, MirrorPlace, Open, nothing
 from entrepot.services.mirrored_blobs import MirroredBlobs
 from entrepot.services.request_budgets import RequestBudgets
-from entrepot.services.upstream_verdicts import UNKNOWN
 
 _SHOWN: Final = 180
 """Characters of an error that go into a warning."""
@@ -62,6 +62,7 @@ class MirroredManifests:
         self._flights: Flights[Fetched] = Flights()
         self._budgets = RequestBudgets()
         self._late = LateAnswers()
+        self._latest = LatestTags()
 
     async def get(
         self, place: MirrorPlace, source: Mirrored, reference: Tag | Digest, *, head: bool = False
@@ -79,6 +80,7 @@ class MirroredManifests:
 
     async def close(self) -> None:
         """Cancel what is asked for nobody."""
+        await self._latest.close()
         await self._flights.close()
 
     async def _by_tag(
@@ -141,7 +143,7 @@ class MirroredManifests:
         async with place.cache.spools.turn(f"tag {source.repository}:{tag}"):
             cached = await names.tag(source.repository, tag)
             if cached is not None and cached.checked_at >= asked_at:
-                return Fetched(_descriptor(cached))
+                return Fetched(descriptor_of(cached))
             try:
                 return await self._asked_tag(place, source, tag, cached, head=head)
             except (ManifestUnknown, NameUnknown):
@@ -169,8 +171,9 @@ class MirroredManifests:
         content = None
         if cached is None and not head:
             latest, content = await place.upstream.manifest(source.name, tag)
+            self._latest.compare(place, source, tag, latest.digest)
         else:
-            latest = await self._latest(place, source, tag, cached)
+            latest = await self._latest.ask(place, source, tag, cached)
             if not head and await cache.find(latest.digest) is None:
                 latest, content = await self._content(place, source, tag, latest)
         if content is not None:
@@ -183,42 +186,11 @@ class MirroredManifests:
     ) -> tuple[Descriptor, bytes]:
         try:
             return await place.upstream.manifest(source.name, latest.digest)
-        except ManifestUnknown:
+        except (ManifestUnknown, NameUnknown):
             raise Unavailable(
                 f"{place.upstream.name} says that {source.name}:{tag} is {latest.digest}, which it "
                 "does not have; ask again later"
             ) from None
-
-    async def _latest(
-        self, place: MirrorPlace, source: Mirrored, tag: Tag, cached: CachedTag | None
-    ) -> Descriptor:
-        """Return what a tag points to, by the rule for endpoints that disagree."""
-        if place.rules.conflict == "order":
-            latest = await place.upstream.head(source.name, tag)
-            # What was read of it is known better than what is told now.
-            same = cached is not None and cached.digest == latest.digest
-            return _descriptor(cached) if cached is not None and same else latest
-        answers = await place.upstream.heads(source.name, tag)
-        found = [answer for _, answer in answers if isinstance(answer, Descriptor)]
-        if not found:
-            errors = [answer for _, answer in answers if isinstance(answer, RegistryError)]
-            # An endpoint that has failed may have what the others have not.
-            raise next((error for error in errors if not isinstance(error, UNKNOWN)), errors[0])
-        digests = [descriptor.digest for descriptor in found]
-        before = cached.digest if cached is not None else None
-        chosen, diverged = freshness.conflict(place.rules.conflict, before, digests)
-        if diverged:
-            said = ", ".join(
-                f"{url} says {answer.digest}"
-                for url, answer in answers
-                if isinstance(answer, Descriptor)
-            )
-            await place.cache.note(
-                "tag.diverged", source.repository, tag, f"{said}; {chosen} is served"
-            )
-        if cached is not None and chosen == cached.digest:
-            return _descriptor(cached)
-        return next(descriptor for descriptor in found if descriptor.digest == chosen)
 
     async def _set_tag(
         self, place: MirrorPlace, source: Mirrored, tag: Tag, latest: Descriptor
@@ -348,7 +320,7 @@ class MirroredManifests:
         return MirroredManifest(latest, _inline(content))
 
     def _hit(self, place: MirrorPlace, cached: CachedTag, *, here: bool) -> MirroredManifest:
-        descriptor = _descriptor(cached)
+        descriptor = descriptor_of(cached)
         self._count_hit(place, descriptor)
         age = freshness.age_header(cached.checked_at, place.cache.clock.now())
         opener = _stored(place, cached.digest) if here else nothing
@@ -369,15 +341,11 @@ class MirroredManifests:
         use.used(cached.digest, upstream, "manifest", cached.size)
         why = error.message.encode("ascii", "replace").decode().replace("\n", " ")[:_SHOWN]
         return MirroredManifest(
-            _descriptor(cached),
+            descriptor_of(cached),
             _stored(place, cached.digest),
             freshness.age_header(cached.checked_at, place.cache.clock.now()),
             f"this tag may have moved: {why}",
         )
-
-
-def _descriptor(cached: CachedTag) -> Descriptor:
-    return Descriptor(cached.media_type, cached.digest, cached.size)
 
 
 def _referred(parsed: Manifest | Index | None) -> Sequence[Descriptor]:

@@ -164,3 +164,10 @@ def test_what_was_absent_is_asked_for_again_after_its_time() -> None:
     assert not is_absent(until, 500.0, 10.0)  # the clock went back
     assert not is_absent(None, 1000.0, 10.0)
     assert absent_until(1000.0, 0.0) is None
+
+
+def test_two_that_never_agree_do_not_take_turns() -> None:
+    """By `newest`, the cached answer stays until one comes that was never seen."""
+    assert conflict("newest", "b", ["a", "b"], seen=["a", "b"]) == ("b", True)
+    assert conflict("newest", "b", ["c", "b"], seen=["a", "b"]) == ("c", True)
+    assert conflict("newest", "b", ["a", "a"], seen=["a", "b"]) == ("a", False)
