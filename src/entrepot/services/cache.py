@@ -167,7 +167,7 @@ class Cache:
         async def put() -> None:
             try:
                 await self.content.put(digest, content)
-            except BaseException:
+            except RegistryError:  # after a cancellation the bytes may still find their place
                 await self.index.contents.forget(digest, state="filling")
                 raise
             await self.stored(digest)
@@ -197,12 +197,27 @@ class Cache:
             await self.index.contents.forget(digest, state="evicting")
 
     async def drop_part(self, digest: Digest) -> bool:
-        """Remove what has come of content that nobody writes; return False if somebody does."""
+        """Remove what has come of content that nobody writes, and the promise of room for it; what
+        is in its place already is stored. Return False, changing nothing, if somebody writes it.
+        """
         async with self.change(digest):
             if not await self.spools.drop(digest):
                 return False
-            await self.index.contents.forget(digest, state="filling")
+            known = await self.index.contents.find(digest)
+            if known is not None and known.state == "filling":
+                if await self.holds(digest):
+                    await self.stored(digest)  # it was verified before it got its name
+                else:
+                    await self.index.contents.forget(digest, state="filling")
             return True
+
+    async def holds(self, digest: Digest) -> bool:
+        """Say whether there are bytes under a digest, whatever the index says of them."""
+        try:
+            await self.content.size(digest)
+        except BlobUnknown:
+            return False
+        return True
 
     async def verify(self, known: CachedContent) -> bool:
         """Compare content with its digest; drop it if it is wrong. Return whether it is right."""
@@ -226,10 +241,9 @@ class Cache:
         await self.index.catalog.record(event)
 
     async def _lost(self, known: CachedContent, why: str) -> None:
-        await self.drop(known.digest)
-        await self.note(
-            "content.corrupt", known.upstream, str(known.digest), f"dropped from the cache: {why}"
-        )
+        if await self.drop(known.digest):  # it has not been evicted meanwhile
+            detail = f"dropped from the cache: {why}"
+            await self.note("content.corrupt", known.upstream, str(known.digest), detail)
 
     async def _reserved(
         self, digest: Digest, size: int, charge: Charge, fill: Callable[[], Awaitable[Result]]
@@ -240,10 +254,15 @@ class Cache:
         contents = self.index.contents
         for _ in range(_ATTEMPTS):
             async with self.change(digest):
+                # Asked first: what is stored may be chosen to go at any moment, but what is not
+                # stays so until it is reserved here.
+                if await self._is_stored(digest):
+                    return None
                 now = self.clock.now()
                 lacking = await contents.reserve(digest, size, charge.upstream, quota, at=now)
                 if not lacking:
-                    return None if await self._is_stored(digest) else await fill()
+                    await self._clear(digest)
+                    return await fill()
             if not await self._make_room(lacking, size, charge):
                 break
         raise StoreFull(
@@ -253,15 +272,14 @@ class Cache:
         )
 
     async def _is_stored(self, digest: Digest) -> bool:
-        """Say whether content is stored. If it is not, remove what may be where it is to go: it
-        was never seen to be right."""
         known = await self.index.contents.find(digest)
-        if known is not None and known.state == "stored":
-            return True
-        with contextlib.suppress(BlobUnknown):
-            await self.content.size(digest)
-            await self.content.delete(digest)
-        return False
+        return known is not None and known.state == "stored"
+
+    async def _clear(self, digest: Digest) -> None:
+        """Remove what was never seen to be right from where content is to go."""
+        if await self.holds(digest):
+            with contextlib.suppress(BlobUnknown):
+                await self.content.delete(digest)
 
     async def _make_room(self, lacking: int, size: int, charge: Charge) -> bool:
         """Evict at least `lacking` bytes; return whether anything went.

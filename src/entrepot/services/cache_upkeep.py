@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import BlobUnknown
 from entrepot.services.cache import Cache
 
 _BATCH: Final = 100
@@ -45,29 +44,13 @@ class CacheUpkeep:
             if known.state == "evicting":
                 await self.cache.remove(known.digest)
                 mended += 1
-            else:
-                mended += await self._settle(known.digest, begun=known.digest in begun)
+            elif known.digest not in begun or await self.cache.holds(known.digest):
+                mended += await self.cache.drop_part(known.digest)
         for digest in begun:
-            if await self.cache.index.contents.find(digest) is None:
+            kept = await self.cache.index.contents.find(digest)
+            if kept is None or kept.state != "filling":
                 mended += await self.cache.drop_part(digest)
         return mended
-
-    async def _settle(self, digest: Digest, *, begun: bool) -> bool:
-        """Decide about content that is `filling`, of which something may have come; return whether
-        a crash has left it."""
-        async with self.cache.change(digest):
-            if await self.cache.spools.follow(digest) is not None:
-                return False
-            known = await self.cache.index.contents.find(digest)
-            if known is None or known.state != "filling":
-                return False
-            if await self._is_there(digest):
-                await self.cache.stored(digest)  # it was verified before it got its name
-            elif begun:
-                return False
-            else:
-                await self.cache.index.contents.forget(digest, state="filling")
-            return True
 
     async def scrub(self, before: float, limit: int = _BATCH) -> Scrubbed:
         """Compare content that was last verified before a time with its digest, the longest ago
@@ -123,10 +106,3 @@ class CacheUpkeep:
         if known is None or known.stored_at > self.cache.clock.now() - _LINKED_WITHIN:
             return False
         return await self.cache.drop(digest)
-
-    async def _is_there(self, digest: Digest) -> bool:
-        try:
-            await self.cache.content.size(digest)
-        except BlobUnknown:
-            return False
-        return True
