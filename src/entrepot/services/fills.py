@@ -149,12 +149,33 @@ class Fills:
         answer. Return None if the blob has just been stored. Whoever has come this far has the
         turn of this digest."""
         left = await asked.place.cache.index.contents.find(asked.digest)
+        if left is None and asked.size is not None:
+            return await self._begin_afresh(stack, asked, asked.size)
         if asked.size is None and left is not None:
             try:
                 return await self._begin_with(stack, asked, left.size)
             except SizeInvalid:  # then it was told wrongly when what is left was begun
                 await stack.aclose()
         return await self._begin_with(stack, asked, asked.size)
+
+    async def _begin_afresh(
+        self, stack: contextlib.AsyncExitStack, asked: _Asked, size: int
+    ) -> tuple[SpoolWriter, PooledBlob] | None:
+        """Make room while the upstream answers, as there is nothing to go on with: that takes
+        milliseconds which the client would wait for."""
+        cache = asked.place.cache
+        making = asyncio.create_task(cache.begin(asked.digest, size, asked.place.charge))
+        try:
+            arriving = await self._ask(stack, asked, 0)
+        except BaseException as error:
+            await asyncio.wait([making])
+            if making.exception() is None and (writer := making.result()) is not None:
+                await self._give_up(writer, asked, error)
+            raise
+        writer = await making
+        if writer is not None:
+            await self._check(writer, arriving, asked, size)
+        return None if writer is None else (writer, arriving)
 
     async def _begin_with(
         self, stack: contextlib.AsyncExitStack, asked: _Asked, size: int | None
@@ -172,20 +193,29 @@ class Fills:
         try:
             if arriving is None:
                 arriving = await self._ask(stack, asked, min(writer.offset, max(size - 1, 0)))
-            if arriving.size not in (None, size):
-                await self._distrust(asked, {arriving.url})
-                raise SizeInvalid(
-                    f"{place.upstream.name} sends {arriving.size} bytes for {digest} of "
-                    f"{asked.source.name}, but an image there says {size}; pull it again later",
-                    detail={"expected": size, "received": arriving.size},
-                )
-        except SizeInvalid as error:
-            await place.cache.give_up(digest, writer, error, keep=False)
-            raise
         except BaseException as error:
             await self._give_up(writer, asked, error)
             raise
+        await self._check(writer, arriving, asked, size)
         return writer, arriving
+
+    async def _check(
+        self, writer: SpoolWriter, arriving: PooledBlob, asked: _Asked, size: int
+    ) -> None:
+        """Give up where the answer is of another size than was told. Raise SizeInvalid."""
+        if arriving.size in (None, size):
+            return
+        place, digest = asked.place, asked.digest
+        error = SizeInvalid(
+            f"{place.upstream.name} sends {arriving.size} bytes for {digest} of "
+            f"{asked.source.name}, but an image there says {size}; pull it again later",
+            detail={"expected": size, "received": arriving.size},
+        )
+        try:
+            await self._distrust(asked, {arriving.url})
+        finally:
+            await place.cache.give_up(digest, writer, error, keep=False)
+        raise error
 
     async def _ask(
         self,
