@@ -1,6 +1,7 @@
 """A buildkitd of our own: its state and socket in one folder, with the configuration it is given.
 
-No distribution at hand packages it; whoever has built `buildkitd` and `buildctl` puts them on PATH.
+Debian does not package it. `go install github.com/moby/buildkit/cmd/{buildkitd,buildctl}@v0.12.5`
+builds what these tests were written with; it goes on PATH, or to `.tools/bin`.
 """
 
 import subprocess

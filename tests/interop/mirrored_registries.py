@@ -43,6 +43,7 @@ class Registries:
         config = "\n".join([DEFAULT_HUB, *tables, more])
         self.mirror = RunningMirror(
             folder,
+            workers=2,
             more=config,
             settings=certificate.settings() if certificate else None,
             tls=certificate.client() if certificate else None,
@@ -79,6 +80,13 @@ class Registries:
     def refusals(self) -> list[str]:
         """Return the paths and queries for which a login was missing or wrong so far."""
         return [one["target"] for one in self._answers() if one["status"] == 401]
+
+    def layers_fetched(self, name: str) -> list[int]:
+        """Return how often a registry has answered for each layer of its image, with the login that
+        it wants."""
+        registry, image = self.registries[name], self.images[name].children[0]
+        asked = [registry.matching("GET", f"*/blobs/{one.digest}") for one in image.layers]
+        return [sum(one.status != 401 for one in requests) for requests in asked]
 
     def layers_served_twice(self, name: str) -> bool:
         """Say whether each layer of a registry's image went through the mirror twice."""

@@ -11,6 +11,7 @@ from tests.interop.mirror_clients import (
     MIRROR_CLIENTS,
     MirrorClient,
     MirroredContainerd,
+    MirroredDocker,
     NamedDocker,
     NamedPodman,
 )
@@ -95,6 +96,16 @@ def test_public_names_and_private_ones(sandbox: Sandbox, name: str) -> None:
     """PX-03: what is public is pulled by anybody, the rest by whoever logs in."""
     with Registries(sandbox.folder / "mirror", ACCESS + PRIVATE_NAMES) as registries:
         assert_login_opens(registries, sandbox, name)
+
+
+def test_dockerd_mirrors_what_is_public(sandbox: Sandbox) -> None:
+    """PX-03: as the mirror of Docker Hub, asked by names without a registry."""
+    with (
+        Registries(sandbox.folder / "mirror", ACCESS + PRIVATE_NAMES) as registries,
+        MirroredDocker(sandbox, registries.mirror) as client,
+    ):
+        assert client.pull(f"{HUB}/{NAME}:{TAG}") == registries.layers(HUB)
+        assert_refused(client, registries, PRIVATE)
 
 
 @pytest.mark.real("openssl")
