@@ -219,6 +219,7 @@ class OpenedProxy:
 
     async def _tend(self, upkeep: CacheUpkeep) -> None:
         now = self._clock.now()
+        await upkeep.compare()
         await upkeep.expire()
         await upkeep.drop_leftovers()
         await upkeep.drop_unlinked()

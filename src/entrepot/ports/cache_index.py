@@ -266,6 +266,12 @@ class CacheUpkeep(Protocol):
         """Note that stored content is right."""
         ...
 
+    async def distrust(self, within: float) -> int:
+        """Forget the stamps of content that was stored within so many seconds before the last
+        sign of use, so that it is compared with its digest before it is served; return how
+        many."""
+        ...
+
     async def oldest_verified(self, limit: int, before: float) -> Sequence[CachedContent]:
         """Return stored content last verified before a time, the longest ago first."""
         ...
@@ -300,6 +306,15 @@ class CacheIndex(Protocol):
     def contents(self) -> CachedContents: ...
     @property
     def upkeep(self) -> CacheUpkeep: ...
+
+    async def crashed_machine(self) -> bool:
+        """Return whether the machine was restarted since `machine_checked`, or since the index
+        was made: what was written last may be lost, here or on the disk."""
+        ...
+
+    async def machine_checked(self) -> None:
+        """Say that the index agrees with the disk since the machine was restarted."""
+        ...
 
     async def close(self) -> None:
         """Write what is pending and give back the files."""

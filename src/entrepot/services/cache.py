@@ -196,19 +196,30 @@ class Cache:
                 await self.content.delete(digest)
             await self.index.contents.forget(digest, state="evicting")
 
-    async def drop_part(self, digest: Digest) -> bool:
+    async def drop_part(self, digest: Digest, *, trust: bool = True) -> bool:
         """Remove what has come of content that nobody writes, and the promise of room for it; what
-        is in its place already is stored. Return False, changing nothing, if somebody writes it.
+        is in its place already is stored, or without `trust` removed as well. Return False,
+        changing nothing, if somebody writes it.
         """
         async with self.change(digest):
             if not await self.spools.drop(digest):
                 return False
             known = await self.index.contents.find(digest)
             if known is not None and known.state == "filling":
+                if not trust:
+                    await self._clear(digest)
                 if await self.holds(digest):
                     await self.stored(digest)  # it was verified before it got its name
                 else:
                     await self.index.contents.forget(digest, state="filling")
+            return True
+
+    async def drop_unknown(self, digest: Digest) -> bool:
+        """Remove bytes that the index does not know; return whether it did not."""
+        async with self.change(digest):
+            if await self.index.contents.find(digest) is not None:
+                return False
+            await self._clear(digest)
             return True
 
     async def holds(self, digest: Digest) -> bool:

@@ -3,10 +3,13 @@
 Any number of processes may do it at once; every step is harmless when repeated.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Final
 
 from entrepot.oci.digest import Digest
+from entrepot.oci.errors import BlobUploadUnknown, UploadBusy
+from entrepot.ports.content_store import CanEnumerate
 from entrepot.services.cache import Cache
 
 _BATCH: Final = 100
@@ -15,6 +18,9 @@ _LINKED_WITHIN: Final = 60.0
 
 _SPOOL_AGE: Final = 86400.0
 """Seconds after which a part of a blob that nobody goes on with is dropped."""
+
+_UNSYNCED: Final = 3600.0
+"""Seconds, and far more than any system takes, within which written bytes get to the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +44,40 @@ class CacheUpkeep:
         Other processes may be at work: what is filling there at this moment is left alone.
         """
         mended = 0
-        # What has come of a blob keeps its room, and is gone on with when it is asked for.
+        trust = not await self.cache.index.crashed_machine()
+        if not trust:
+            mended += await self.cache.index.upkeep.distrust(_UNSYNCED)
         begun = {digest for digest, _, _ in await self.cache.spools.leftovers()}
+        filling = set()
         for known in await self.cache.index.contents.unfinished():
-            if known.state == "evicting":
+            if known.state == "filling":
+                filling.add(known.digest)
+            else:
                 await self.cache.remove(known.digest)
                 mended += 1
-            elif known.digest not in begun or await self.cache.holds(known.digest):
-                mended += await self.cache.drop_part(known.digest)
-        for digest in begun:
-            kept = await self.cache.index.contents.find(digest)
-            if kept is None or kept.state != "filling":
-                mended += await self.cache.drop_part(digest)
+        # What has come of a blob keeps its room, and is gone on with when it is asked for.
+        kept = begun & filling if trust else set()
+        for digest in begun | filling:
+            if digest not in kept or await self.cache.holds(digest):
+                mended += await self.cache.drop_part(digest, trust=trust)
+        return mended
+
+    async def compare(self) -> int:
+        """Bring index and disk in line where the machine was restarted: what was written last may
+        be lost on either side. Return how many contents were not on both."""
+        if not await self.cache.index.crashed_machine():
+            return 0
+        mended = 0
+        if isinstance(self.cache.content, CanEnumerate):
+            async for digest in self.cache.content.digests():
+                mended += await self.cache.drop_unknown(digest)
+        after = None
+        while page := await self.cache.index.upkeep.contents(after=after, limit=_BATCH):
+            for known in page:
+                if known.state == "stored" and not await self.cache.holds(known.digest):
+                    mended += await self.cache.drop(known.digest)
+            after = page[-1].digest
+        await self.cache.index.machine_checked()
         return mended
 
     async def scrub(self, before: float, limit: int = _BATCH) -> Scrubbed:
@@ -92,12 +120,23 @@ class CacheUpkeep:
         return len(overdue)
 
     async def drop_leftovers(self) -> int:
-        """Remove parts of blobs that nobody has gone on with for a day; return how many."""
+        """Remove parts of blobs that nobody has gone on with for a day, and what a crash has left
+        of manifests on their way; return how many."""
         before = self.cache.clock.now() - _SPOOL_AGE
-        dropped = 0
+        dropped = await self._drop_ingests(before)
         for digest, _, written_at in await self.cache.spools.leftovers():
             if written_at < before:
                 dropped += await self.cache.drop_part(digest)
+        return dropped
+
+    async def _drop_ingests(self, before: float) -> int:
+        content, dropped = self.cache.content, 0
+        if isinstance(content, CanEnumerate):
+            async for upload, written_at in content.ingests():
+                if written_at < before:
+                    with contextlib.suppress(BlobUploadUnknown, UploadBusy):
+                        await (await content.ingest(upload)).abort()
+                        dropped += 1
         return dropped
 
     async def _drop_if_old(self, digest: Digest) -> bool:

@@ -204,6 +204,18 @@ class CacheUpkeepSuite:
         assert (known.stamp, known.verified_at) == ("new stamp", NOW + 5)
         assert (await found(index, "filling")).verified_at == 0
 
+    async def test_what_was_stored_lately_can_be_distrusted(self, index: CacheIndex) -> None:
+        for number, name in enumerate(("a", "b", "c")):
+            await fill(index, name, 10)
+            await index.contents.stored(digest(name), "stamp", OLDEST_FIRST, at=NOW + 100 * number)
+        await fill(index, "filling", 10)
+        await index.upkeep.touch({digest("a"): (1, NOW + 300)}, OLDEST_FIRST)
+        assert await index.upkeep.distrust(150) == 1
+        stamps = [(await found(index, name)).stamp for name in ("a", "b", "c")]
+        assert stamps == ["stamp", "stamp", ""]
+        assert await index.upkeep.distrust(250) == 1
+        assert await index.upkeep.distrust(10_000) == 1
+
     async def test_what_was_verified_longest_ago_comes_first(self, index: CacheIndex) -> None:
         """CA-08"""
         for turn, name in enumerate(("a", "b", "c", "d")):

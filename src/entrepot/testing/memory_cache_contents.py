@@ -208,6 +208,14 @@ class MemoryUpkeep:
         if row is not None and row.content.state == "stored":
             row.content = replace(row.content, stamp=stamp, verified_at=at)
 
+    async def distrust(self, within: float) -> int:
+        stored = [row for row in self.known.rows.values() if row.content.state == "stored"]
+        last = max((max(r.content.stored_at, r.content.used_at) for r in stored), default=0.0)
+        late = [r for r in stored if r.content.stamp and r.content.stored_at >= last - within]
+        for row in late:
+            row.content = replace(row.content, stamp="")
+        return len(late)
+
     async def oldest_verified(self, limit: int, before: float) -> Sequence[CachedContent]:
         known = [row.content for row in self.known.rows.values()]
         due = [one for one in known if one.state == "stored" and one.verified_at < before]

@@ -16,5 +16,12 @@ class MemoryCacheIndex:
         self.catalog = MemoryCatalog(self.names, self.contents)
         self.upkeep = MemoryUpkeep(self.contents)
 
+    async def crashed_machine(self) -> bool:
+        """Nothing of it survives a machine."""
+        return False
+
+    async def machine_checked(self) -> None:
+        """There is nothing to remember."""
+
     async def close(self) -> None:
         """Nothing is pending."""

@@ -165,6 +165,10 @@ USE: Final = """
 VERIFIED: Final = """
     UPDATE content SET stamp = ?2, verified_at = ?3 WHERE digest = ?1 AND state = 'stored'
 """
+DISTRUST: Final = """
+    UPDATE content SET stamp = '' WHERE state = 'stored' AND stamp <> '' AND stored_at >=
+        (SELECT max(max(stored_at, used_at)) FROM content WHERE state = 'stored') - ?1
+"""  # within
 OLDEST_VERIFIED: Final = f"""
     SELECT {_CONTENT} FROM content WHERE state = 'stored' AND verified_at < ?2
     ORDER BY verified_at, id LIMIT ?1

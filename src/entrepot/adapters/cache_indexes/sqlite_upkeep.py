@@ -27,6 +27,9 @@ class SqliteUpkeep:
     async def verified(self, digest: Digest, stamp: str, *, at: float) -> None:
         await self._writer.run(_execute, sql.VERIFIED, str(digest), stamp, at)
 
+    async def distrust(self, within: float) -> int:
+        return await self._writer.run(_distrust, within)
+
     async def oldest_verified(self, limit: int, before: float) -> Sequence[CachedContent]:
         rows = await self._reader.rows(sql.OLDEST_VERIFIED, limit, before)
         return [content(row) for row in rows]
@@ -64,6 +67,10 @@ class SqliteUpkeep:
 
 def _execute(connection: sqlite3.Connection, statement: str, *parameters: object) -> None:
     connection.execute(statement, parameters)
+
+
+def _distrust(connection: sqlite3.Connection, within: float) -> int:
+    return connection.execute(sql.DISTRUST, (within,)).rowcount
 
 
 def _touch(
