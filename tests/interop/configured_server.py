@@ -1,5 +1,5 @@
-"""A server that a file of oci-proxy, or the environment of the redirecting proxy, tells where to
-listen: started as the missions start theirs."""
+"""A server that is configured by a file of oci-proxy, or by the environment of the redirecting
+proxy."""
 
 import ssl
 from collections.abc import Mapping
@@ -26,15 +26,13 @@ class ConfiguredServer(RunningServer):
         super().__init__(folder, settings=settings, tls=tls)
 
     def start(self) -> None:
-        """Start the process without an address on its command line."""
+        """Start the process. Its command line keeps it on loopback, where the file or the
+        environment would open the same port on every interface."""
         port = self.host.rpartition(":")[2]
-        if "--listen" in self._command:
-            place = self._command.index("--listen")
-            del self._command[place : place + 2]
-            if self._file:
-                path = self.folder / "config.yaml"
-                path.write_text(self._file.replace("{port}", port))
-                self._command += ["--config", str(path)]
+        if self._file and "--config" not in self._command:
+            path = self.folder / "config.yaml"
+            path.write_text(self._file.replace("{port}", port))
+            self._command += ["--config", str(path)]
         self._environment |= {
             name: text.replace("{port}", port) for name, text in self._given.items()
         }
