@@ -58,10 +58,15 @@ def seconds(connection: Connection, size: int) -> float:
 
 
 def test_a_request_takes_a_round_trip_and_a_new_connection_one_more(relay: ShapedRelay) -> None:
+    begun = time.monotonic()
     connection = Connection(relay.addresses[0])
-    assert seconds(connection, 1) >= 2 * ROUND_TRIP
-    assert ROUND_TRIP <= min(seconds(connection, 1) for _ in range(5)) < 1.5 * ROUND_TRIP
-    connection.close()
+    try:
+        seconds(connection, 1)
+        assert time.monotonic() - begun >= 1.95 * ROUND_TRIP
+        fastest = min(seconds(connection, 1) for _ in range(5))
+        assert 0.95 * ROUND_TRIP <= fastest < 1.5 * ROUND_TRIP
+    finally:
+        connection.close()
 
 
 def test_all_connections_of_a_line_share_its_bandwidth(relay: ShapedRelay) -> None:
