@@ -133,7 +133,8 @@ class Fills:
             if followed is not None:
                 await self._prove(asked)
                 _open(fill, followed)
-                await followed.ended()
+                if not await followed.ended():
+                    await followed.available(-1)  # raises if it has failed and not only stopped
 
     async def _prove(self, asked: _Asked) -> None:
         """See to it that this repository holds what another process has brought, perhaps for

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from entrepot.oci.descriptor import Descriptor
-from entrepot.testing import DropConnection, MockRegistry, Stall
+from entrepot.testing import DropConnection, MockRegistry, Stall, WrongDigest
 from tests.certificates import make_certificate
 from tests.http2_client import Http2Client
 from tests.http_client import Response, parts
@@ -156,6 +156,27 @@ def test_a_stalled_upstream_is_not_the_clients_fault(
         for wire, head in zip(wires, heads, strict=True):
             assert_ranges(wire, head, ranges, registry.blob(blob.digest))
         assert_whole(everything.result(), blob)
+
+
+def test_what_was_wrong_is_not_fetched_again_for_nobody(
+    registry: MockRegistry, start_mirror: StartMirror
+) -> None:
+    """CA-01: one transfer breaks off in both workers; the next client asks again."""
+    blob = registry.add_blob(NAME, SIZE)
+    stall = registry.fault(Stall(after_bytes=MIB), WrongDigest(), path="*/blobs/*")
+    mirror = start_mirror(registry, workers=2)
+    with asked(mirror, blob) as first:
+        filling = filling_worker(mirror)
+        with connected_to(mirror, other_worker(mirror, filling)) as other:
+            other.send(request("GET", path_of(blob.digest)))
+            assert other.head()[0] == 200
+            stall.release()
+            for wire in (first, other):
+                assert len(wire.rest()) < SIZE
+    wait_until(lambda: not cache_of(mirror).states())
+    assert gets(registry) == {str(blob.digest): 1}
+    assert_whole(mirror.blob(NAME, blob.digest).body, blob)
+    assert gets(registry) == {str(blob.digest): 2}
 
 
 # ── ranges ───────────────────────────────────────────────────────────────────────────────────
