@@ -72,6 +72,11 @@ class CacheDirectory:
         """Return how often content was used, as far as that is written."""
         return int(self._rows("SELECT coalesce(sum(uses), 0) FROM content")[0][0])
 
+    def spooled(self, digest: object) -> int:
+        """Return how many bytes of content on its way have come."""
+        folder = self.path / "spools" / str(digest).replace(":", "-")
+        return max((one.stat().st_size for one in folder.glob("*")), default=0)
+
     def flip(self, digest: object, at: int = 0) -> None:
         """Change one byte of content behind the cache's back."""
         path = self.file(digest)
