@@ -226,9 +226,12 @@ def measure(
                 continue
             _tell(f"{name}: {program.version}; {program.notes}")
             server = stack.enter_context(servers.running(program, folder / f"cache-{line}"))
-            started.append((line, server))
             if name in HOSTED_BY:
                 pulled_image.push(server, [hosted])
+            elif isinstance(tried := _tried(server, first), NotHere):
+                programs[name] = tried
+                continue
+            started.append((line, server))
         bench = Bench(relay, started)
         bench.warm_up(first)
         done = _rounds(bench, images, hosted)
@@ -236,6 +239,15 @@ def measure(
         for number in range(len(done)):
             bench.dead(done[-1].one, hosted, backwards=number % 2 == 1)
     return bench.results
+
+
+def _tried(server: Server, image: PulledImage) -> Server | NotHere:
+    """Return another's server if an image can be pulled through it: a build may lack that."""
+    try:
+        pulls.read_back(server.address, "", image)
+    except MeasurementFailed as failure:
+        return NotHere(f"it does not pull through: {failure}")
+    return server
 
 
 def _images(folder: Path, rounds: int) -> tuple[Bodies, list[Images]]:

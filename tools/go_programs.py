@@ -57,7 +57,8 @@ ZOT: Final = GoProgram(
     name="zot",
     path="zotregistry.dev/zot/v2/cmd/zot",
     version="v2.1.13",
-    tags="containers_image_openpgp",  # the minimal build, as its own project makes it
+    # The minimal build, as its own project makes it, and the extension that pulls through.
+    tags="containers_image_openpgp,sync",
 )
 
 
