@@ -127,7 +127,7 @@ def test_parts_that_nobody_goes_on_with_give_way(
 @pytest.mark.parametrize(
     ("rounds", "policy"),
     [
-        pytest.param(2, "s3-fifo", id="2 rounds"),
+        pytest.param(1, "s3-fifo", id="1 round"),
         pytest.param(15, "s3-fifo", id="15 rounds, s3-fifo", marks=pytest.mark.slow),
         pytest.param(15, "lru", id="15 rounds, lru", marks=pytest.mark.slow),
     ],
@@ -259,9 +259,8 @@ def test_the_order_of_use_survives(registry: MockRegistry, start_mirror: StartMi
     mirror = start_mirror(registry, workers=2, cache=settings)
     cache = cache_of(mirror)
     for number in (0, 1, 2, 3, 0):
-        uses = cache.uses()
         mirror.blob(NAME, blobs[number].digest)
-        wait_until(lambda uses=uses: cache.uses() > uses)
+    wait_until(lambda: cache.uses() == 5)
     mirror.kill()
     mirror.start()
     for blob in blobs[4:]:
