@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from entrepot.testing import MockRegistry
+from entrepot.testing import MockRegistry, TokenServer
 from tests.http_client import Response
 from tests.integration.conftest import assert_no_traceback
 from tests.integration.mirror.cache_directory import CacheDirectory
@@ -59,11 +59,27 @@ def shared_registry() -> Iterator[MockRegistry]:
 
 
 @pytest.fixture(scope="module")
+def guarded_registry() -> Iterator[MockRegistry]:
+    """One that asks for tokens, which it gives to everybody."""
+    with MockRegistry() as registry:
+        yield registry
+
+
+@pytest.fixture(scope="module")
+def tokens(guarded_registry: MockRegistry) -> TokenServer:
+    """The server of its tokens."""
+    return guarded_registry.require_token("plain", elsewhere=True, anonymous="pull")
+
+
+@pytest.fixture(scope="module")
 def shared_mirror(
-    shared_registry: MockRegistry, tmp_path_factory: pytest.TempPathFactory
+    shared_registry: MockRegistry,
+    guarded_registry: MockRegistry,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningMirror]:
     tables = [
-        upstream_table(shared_registry, name=f"u{number}.test", settings=_PATIENCE)
+        upstream_table(registry, name=f"{kind}{number}.test", settings=_PATIENCE)
+        for kind, registry in (("u", shared_registry), ("t", guarded_registry))
         for number in range(MOST)
     ]
     cache = {"revalidation_deadline": '"500ms"', "negative_ttl": '"0s"'}
@@ -79,6 +95,16 @@ def shared(shared_mirror: RunningMirror, shared_registry: MockRegistry) -> Itera
     """The shared mirror, by an upstream of one's own."""
     yield SharedMirror(shared_mirror, shared_registry, f"u{next(_numbers) % MOST}.test")
     shared_registry.heal()
+
+
+@pytest.fixture
+def guarded(
+    shared_mirror: RunningMirror, guarded_registry: MockRegistry, tokens: TokenServer
+) -> Iterator[SharedMirror]:
+    """The same with a registry that asks for tokens."""
+    yield SharedMirror(shared_mirror, guarded_registry, f"t{next(_numbers) % MOST}.test")
+    guarded_registry.heal()
+    tokens.origin.heal()
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ from entrepot.testing import (
     Slow,
     Stall,
     Status,
+    TokenServer,
     Truncate,
     WrongContentType,
     WrongDigest,
@@ -45,6 +46,7 @@ from entrepot.testing import (
 )
 from tests.http_client import Response
 from tests.integration.mirror.conftest import SharedMirror
+from tests.waiting import wait_until
 
 METADATA: Final = "http://169.254.169.254/latest/meta-data{path}"
 """Where clouds tell a machine its secrets."""
@@ -155,6 +157,27 @@ BLOBS: Final = (
 )
 
 
+TOKENS: Final = (
+    row("server-error", lambda: ServerError(503), 502, 503),
+    row("html-200", lambda: HtmlError(200), 502, 503),
+    row("no-token", lambda: Instead(b"{}"), 502, 503),
+    row("bad-json", BadJson, 502, 503),
+    row("nonsense-token", lambda: Instead(b'{"token": "\\u0000\\n"}'), 403, 502, 503),
+    row("other-token", lambda: Instead(b'{"token": "stranger"}'), 403),
+    row("unauthorized", lambda: Status(401), 403),
+    row("denied", lambda: Status(403), 403),
+    row("too-many-requests", RateLimited, 429),
+    row("too-many-requests-until", lambda: RateLimited(30), 429),
+    row("dropped", DropConnection, 502, 503),
+    row("stands-still", lambda: Stall(at="head"), 502, 503),
+    row("truncated", lambda: Truncate(5), 502, 503),
+    row("endless", Endless, 502, 503),
+    row("redirect-to-metadata", lambda: RedirectTo(METADATA), 403, 502, 503),
+    row("late", lambda: Delay(0.2), 200, stale=False),
+)
+"""What befalls the server of tokens."""
+
+
 @pytest.fixture
 def image(shared: SharedMirror) -> MockImage:
     """An image that no other test knows."""
@@ -167,7 +190,7 @@ def put_in_place(registry: MockRegistry, fault: Row, path: str) -> None:
     registry.fault(*(made if isinstance(made, tuple) else (made,)), path=path, times=None)
 
 
-def assert_told(response: Response, upstream: str) -> None:
+def assert_told(response: Response) -> None:
     """The error names who is at fault, in the form that clients read."""
     (error,) = response.json()["errors"]
     assert error["code"].isupper()
@@ -187,7 +210,7 @@ def test_a_manifest_that_is_not_cached(shared: SharedMirror, image: MockImage, f
         assert response.body == image.manifest
         assert response.header("Docker-Content-Digest") == str(image.digest)
     else:
-        assert_told(response, shared.upstream)
+        assert_told(response)
         assert str(image.digest) not in shared.cache.states()
         assert shared.cache.linked(f"{shared.upstream}/{image.repository}") == set()
     shared.registry.heal()
@@ -215,6 +238,51 @@ def test_a_manifest_that_is_cached(shared: SharedMirror, image: MockImage, fault
     assert layer.body == shared.registry.blob(image.layers[0].digest)
 
 
+# ── tokens ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("fault", TOKENS, ids=lambda fault: fault.id)
+def test_no_token_for_what_is_not_cached(
+    guarded: SharedMirror, tokens: TokenServer, fault: Row
+) -> None:
+    name = f"faults/guarded-{next(_numbers)}"
+    image = guarded.registry.add_image(name, "1")
+    tokens.fault(fault.fault(), times=None)
+    response = guarded.manifest(name, "1")
+    assert response.status in fault.cold, str(response)
+    if response.status != 200:
+        assert_told(response)
+    tokens.origin.heal()
+    if not fault.id.endswith("-until"):
+        wait_until(lambda: guarded.manifest(name, "1").body == image.manifest)
+    assert not [one for one in guarded.registry.secrets if one in guarded.mirror.log()]
+
+
+@pytest.mark.parametrize("fault", TOKENS, ids=lambda fault: fault.id)
+def test_no_token_for_what_is_cached(
+    guarded: SharedMirror, tokens: TokenServer, fault: Row
+) -> None:
+    name = f"faults/guarded-{next(_numbers)}"
+    image = guarded.registry.add_image(name, "1")
+    guarded.pull(name, "1")
+    tokens.expire()
+    tokens.fault(fault.fault(), times=None)
+    response = guarded.manifest(name, "1")
+    assert (response.status, response.body) == (200, image.manifest)
+    assert bool(response.all("Warning")) is fault.stale, str(response)
+    layer = guarded.blob(name, image.layers[0].digest)
+    assert layer is not None
+    assert layer.status == 200
+
+
+def test_a_token_that_has_run_out_is_replaced(guarded: SharedMirror, tokens: TokenServer) -> None:
+    name = f"faults/guarded-{next(_numbers)}"
+    guarded.registry.add_image(name, "1")
+    for _ in range(3):
+        assert not guarded.pull(name, "1").all("Warning")
+        tokens.expire()
+
+
 # ── blobs ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -235,7 +303,7 @@ def test_a_blob_that_is_not_cached(
         assert shared.cache.holds(layer.digest)
     else:
         if response is not None:
-            assert_told(response, shared.upstream)
+            assert_told(response)
         assert str(layer.digest) not in shared.cache.stored()
     shared.cache.check()
 
@@ -275,5 +343,5 @@ def test_a_small_blob_says_what_is_wrong(
     if response.status == 200:
         assert response.body == shared.registry.blob(config.digest)
     else:
-        assert_told(response, shared.upstream)
+        assert_told(response)
         assert str(config.digest) not in shared.cache.stored()
