@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ LAYERS, LAYER_SIZE = 10, 8 << 20
 WARM_UP_LAYERS: Final = 3
 FIRST_COUNT: Final = 15
 FIRST_SIZES: Final = {measures.FIRST_LARGE: 1 << 20, measures.FIRST_SMALL: 2 << 10}
-WARM_TIMES, WARM_TIMES_OF_MANY, WARM_TURNS = 6, 1, 3
+WARM_TIMES, WARM_TIMES_OF_MANY, WARM_TURNS = 4, 1, 5
 """How often each client pulls what is warm, and in how many turns a round does that."""
 PEER_ROUNDS: Final = 2
 """In how many rounds other caches have many cold clients: it may take them most of a minute."""
@@ -177,14 +178,16 @@ class Bench:
         self, order: Sequence[tuple[Place, PulledImage, tuple[Measure, Measure]]]
     ) -> None:
         for count, times in ((1, WARM_TIMES), (CLIENTS, WARM_TIMES_OF_MANY)):
-            taken: list[list[float]] = [[] for _ in order]
-            # These are short, so the machine's moods are shared by taking turns.
+            taken: dict[int, list[float]] = defaultdict(list)
+            turn = [*enumerate(order)]
+            # These are short, so they share the machine's moods by taking turns.
             for _ in range(WARM_TURNS):
-                for (place, image, _), rates in zip(order, taken, strict=True):
+                for number, (place, image, _) in turn:
                     work = [Pull(*_of(place, image), times) for _ in range(count)]
-                    rates.append(self._pulled(work, place))
-            for (place, _, pair), rates in zip(order, taken, strict=True):
-                self._add(pair[count > 1], place, median(rates))
+                    taken[number].append(self._pulled(work, place))
+                turn.reverse()
+            for number, (place, _, pair) in enumerate(order):
+                self._add(pair[count > 1], place, median(taken[number]))
 
     def _pulled(self, work: Sequence[Pull], place: Place | None = None) -> float:
         watch = self._watch(place) if place else _nothing
