@@ -45,6 +45,9 @@ from entrepot.services.cache_use import CacheUse
 Result = TypeVar("Result")
 
 _BLOCK: Final = 1 << 20
+_DISK_ATTEMPTS: Final = 3
+"""How often as much as is wanted is evicted because the disk, not the quota, is full."""
+
 _ATTEMPTS: Final = 20
 """How often room is made for one content before giving up: others take it at the same time."""
 
@@ -263,6 +266,8 @@ class Cache:
         what a crash has left. Return None if it was stored by then. Raise StoreFull."""
         quota = Quota(charge.limit, self.limit)
         contents = self.index.contents
+        full: StoreFull | None = None
+        disk = _DISK_ATTEMPTS
         for _ in range(_ATTEMPTS):
             async with self.change(digest):
                 # Asked first: what is stored may be chosen to go at any moment, but what is not
@@ -273,10 +278,14 @@ class Cache:
                 lacking = await contents.reserve(digest, size, charge.upstream, quota, at=now)
                 if not lacking:
                     await self._clear(digest)
-                    return await fill()
-            if not await self._make_room(lacking, size, charge):
+                    try:
+                        return await fill()
+                    except StoreFull as error:
+                        # The disk is full although the quota is not: others use it, too.
+                        full, lacking, disk = error, size, disk - 1
+            if not disk or not await self._make_room(lacking, size, charge):
                 break
-        raise StoreFull(
+        raise full or StoreFull(
             f"the cache has no room for {size} bytes of {charge.upstream}: everything in it "
             "is pinned or in the making; raise cache.max_size, or unpin something",
             detail={"digest": str(digest), "size": size},

@@ -79,6 +79,22 @@ def test_a_full_disk_refuses_what_is_new_and_serves_what_is_there(
     CacheDirectory(path).check()
 
 
+def test_what_is_cached_gives_way_when_others_fill_the_disk(
+    registry: MockRegistry, start_mirror: StartMirror, disk: SmallDisk
+) -> None:
+    old = registry.add_blob(NAME, 6 * MIB, seed="old")
+    new = registry.add_blob(NAME, 3 * MIB, seed="new")
+    path = disk.path / "cache"
+    mirror = start_mirror(registry, cache={"path": f'"{path}"'})
+    assert_pulled(mirror, old)
+    disk.fill(leave=2 * MIB)
+    assert_pulled(mirror, new)
+    cache = CacheDirectory(path)
+    wait_until(lambda: set(cache.states().values()) == {"stored"})
+    assert cache.stored() == {str(new.digest)}
+    cache.check()
+
+
 def ask(wire: Wire, blob: Descriptor) -> None:
     wire.send(request("GET", f"/v2/{UPSTREAM}/{NAME}/blobs/{blob.digest}", "Connection: close"))
     assert wire.head()[0] == 200
