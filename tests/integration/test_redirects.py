@@ -5,7 +5,9 @@ server with a file for each blob, as a bucket is.
 """
 
 import asyncio
+import os
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -30,8 +32,10 @@ from entrepot.web.message import Request
 from entrepot.web.message import Response as Answer
 from entrepot.web.v2 import errors
 from tests.http_client import Client, Response
+from tests.integration.conftest import StartServer
 from tests.integration.remotes.scripted_server import Peer, respond, scripted
 from tests.remote_registries import remote
+from tests.server import RunningServer
 from tests.unit.web.redirecting import RedirectFace
 
 PREFIX = "project/images"
@@ -241,6 +245,72 @@ async def test_storage_that_hangs_holds_up_one_check_and_no_more(
                 == f"http://{upstream.host}/v2/{APP}/blobs/{layer.digest}"
             )
         assert len(storage.heads) == 1
+
+
+@pytest.mark.parametrize("variable", ["", "registry.example", "http://registry.example/v2/"])
+def test_the_program_does_not_start_with_a_wrong_upstream(tmp_path: Path, variable: str) -> None:
+    """RD-01: the variable is named, and the exit code is not 0."""
+    done = subprocess.run(
+        [RunningServer.program(), "serve", "--data", str(tmp_path / "data")],
+        env=os.environ | {"UpstreamRegistry": variable, "PORT": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode != 0
+    assert "UpstreamRegistry" in done.stderr
+    assert "https" in done.stderr
+
+
+def test_the_program_redirects_as_it_is_configured(
+    start_server: StartServer, upstream: MockRegistry, image: MockImage, bucket: Bucket
+) -> None:
+    """RD-02, RD-03, RD-05: what the face does, the server that is put together does, too."""
+    digest = image.layers[0].digest
+    put(bucket, upstream, digest)
+    server = start_server(
+        config=f'''
+[redirect]
+upstream = "http://127.0.0.1:{upstream.port}/v2/{PREFIX}/"
+[proxy]
+trusted_proxies = ["127.0.0.0/8"]
+[sites.near]
+url = "{bucket.url}/{{hex}}"
+networks = ["10.1.0.0/16"]
+'''
+    )
+    blob = f"/v2/app/blobs/{digest}"
+    with server.client() as client:
+        assert client.get("/v2/").status == 200
+        there = client.get("/v2/app/tags/list?n=1&last=a%2Fb")
+        assert (there.status, there.header("Location")) == (
+            307,
+            f"http://{upstream.host}/v2/{APP}/tags/list?n=1&last=a%2Fb",
+        )
+        for forwarded, place in (
+            (NEAR, f"{bucket.url}/{digest.hex}"),
+            (f"{NEAR}, {FAR}", f"http://{upstream.host}/v2/{APP}/blobs/{digest}"),
+            (FAR, f"http://{upstream.host}/v2/{APP}/blobs/{digest}"),
+        ):
+            sent = client.get(blob, {"X-Forwarded-For": forwarded})
+            assert (sent.status, sent.header("Location")) == (307, place)
+        assert upstream.host in client.get("/").body.decode()
+    for line in (
+        "GET /v2/_catalog",
+        "GET /v2/app/../../etc/manifests/x",
+        "GET /v2/app%2f..%2fb/manifests/x",
+        "GET //evil.example/v2/app/manifests/x",
+        "GET /v2/app/manifests/x%0d%0aSet-Cookie:a=b",
+        "POST /v2/app/blobs/uploads/",
+        "DELETE /v2/app/manifests/1.0.0",
+        "GET http://evil.example/v2/_catalog",
+    ):
+        with server.client() as client:
+            head = f"{line} HTTP/1.1\r\nHost: {server.host}\r\nConnection: close\r\n"
+            answer = client.raw(head.encode() + b"Content-Length: 0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 4"), (line, answer)
+        assert b"\r\nlocation:" not in answer.lower(), line
 
 
 async def test_a_check_tells_what_it_could_not_find_out(transport: CurlTransport) -> None:
