@@ -1,24 +1,27 @@
-"""What the table of capabilities promises of a mirror, through a running server: several endpoints,
-rules of an operator, and what is left when something else is away
-(rows PX-03, PX-05, PX-08, BE-07 … BE-09, CA-08, HA-05)."""
+"""What the table of capabilities promises of a mirror, through a running server: which endpoint is
+asked, what an operator decides, and what is seen of it from outside
+(rows PX-03, PX-05, PX-08, BE-07, BE-09, CA-08)."""
 
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from entrepot.oci.digest import Digest
-from entrepot.testing import Delay, DropConnection, MockRegistry, RedirectTo
-from entrepot.testing.postgresql import PostgresqlMissing, postgresql_server
-from tests.integration.cli.program import Program
+from entrepot.testing import (
+    Delay,
+    DropConnection,
+    MockRegistry,
+    RedirectTo,
+    Stall,
+)
 from tests.integration.mirror.conftest import StartMirror, cache_of
 from tests.integration.mirror.pulling import assert_pulls
 from tests.integration.mirror.test_tags import metric
-from tests.mirrors import MANIFESTS, UPSTREAM, RunningMirror, upstream_table
-from tests.programs import NOT_RUN
+from tests.mirrors import MANIFESTS, UPSTREAM, RunningMirror
 from tests.waiting import wait_until
 
 NAME: Final = "library/tool"
@@ -138,82 +141,7 @@ def test_allowed_denied_and_under_a_name_of_this_server(
     assert len(registry.requests) == registry_asked + 2
 
 
-@pytest.mark.slow
-def test_an_upstream_is_added_changed_and_removed_while_it_runs(
-    start_mirror: StartMirror, registry: MockRegistry, second: MockRegistry, tmp_path: Path
-) -> None:
-    """BE-08, PX-03: closed, opened by one command, asked elsewhere by another, closed again."""
-    first, other = registry.add_image(NAME, "1"), second.add_image(NAME, "1", seed="other")
-    more = upstream_table(registry, name="other.test", settings=QUIET)
-    mirror = start_mirror(more=more, cache={"negative_ttl": '"0s"'})
-    program = Program(tmp_path / "home")
-    program.folder.mkdir()
-
-    def upstream(*words: str) -> None:
-        program("upstream", *words, "--data", mirror.data)
-
-    def answered() -> tuple[int, bytes]:
-        answer = mirror.manifest(NAME, "1")
-        return answer.status, answer.body
-
-    refused = mirror.manifest(NAME, "1")
-    assert refused.status == 403
-    assert f"entrepot upstream add {UPSTREAM}" in refused.json()["errors"][0]["message"]
-    upstream("add", UPSTREAM, "--url", registry.url, "--insecure")
-    wait_until(lambda: answered() == (200, first.manifest))
-    upstream("add", UPSTREAM, "--url", second.url, "--insecure", "--replace")
-    wait_until(lambda: answered() == (200, other.manifest))
-    upstream("rm", UPSTREAM)
-    wait_until(lambda: answered()[0] == 403)
-
-
-# ── what is left when something is away ──────────────────────────────────────────────────────────
-
-
-@pytest.mark.slow
-def test_without_the_database_what_is_cached_is_served_and_pushes_are_refused(
-    start_mirror: StartMirror, registry: MockRegistry
-) -> None:
-    """HA-05: PostgreSQL is gone; the cache's index is not in it."""
-    image = registry.add_image(NAME, "1")
-    try:
-        with postgresql_server() as database:
-            url = database.url(database.create_database())
-            mirror = start_mirror(registry, settings={"metadata.url": url})
-            assert_pulls(mirror, image, registry, NAME)
-            with mirror.client() as client:
-                assert client.post("/v2/ours/app/blobs/uploads/").status == 202
-    except PostgresqlMissing as missing:
-        pytest.skip(f"{NOT_RUN}{missing}")
-    assert_pulls(mirror, image, registry, NAME)
-    fresh = registry.add_image(NAME, "2")
-    assert mirror.pull(NAME, "2").body == fresh.manifest
-    with mirror.client() as client:
-        digest = Digest.of(b"ours")
-        pushed = client.post(f"/v2/ours/app/blobs/uploads/?digest={digest}", b"ours")
-        assert pushed.status == 503
-        (error,) = pushed.json()["errors"]
-        assert "database" in error["message"]
-    registry.stop()
-    assert mirror.pull(NAME, "1").all("Warning")
-
-
-def test_a_dead_upstream_costs_those_who_pull_what_is_cached_no_time(
-    start_mirror: StartMirror, registry: MockRegistry
-) -> None:
-    """HA-05: who is found to be away is not waited for."""
-    registry.add_image(NAME, "1")
-    mirror = start_mirror(registry)
-    mirror.pull(NAME, "1")
-    registry.stop()
-    for _ in range(10):
-        mirror.manifest(NAME, "1")
-    labels: dict[str, Any] = {"upstream": UPSTREAM, "endpoint": registry.url}
-    wait_until(lambda: metric(mirror, "entrepot_upstream_breaker_open", labels) == 2.0)
-    told = mirror.log().count('"upstream asked"')
-    for _ in range(20):
-        assert mirror.manifest(NAME, "1").all("Warning")
-    assert mirror.log().count('"upstream asked"') == told
+# ── what is seen and found out without a client ──────────────────────────────────────────────────
 
 
 def test_a_scrub_finds_what_nobody_has_asked_for(
@@ -274,5 +202,17 @@ def test_what_the_metrics_count_is_what_was_done(
         return {(name, kind): metric(mirror, name, {"type": kind}) for name, kind in expected}
 
     wait_until(lambda: counted() == expected)
-    labels = {"upstream": UPSTREAM, "endpoint": registry.url, "operation": "blob", "outcome": "ok"}
-    assert metric(mirror, "entrepot_upstream_requests_total", labels) == 2.0
+    labels = {"upstream": UPSTREAM, "operation": "blob"}
+    asked = labels | {"endpoint": registry.url, "outcome": "ok"}
+    assert metric(mirror, "entrepot_upstream_requests_total", asked) == 2.0
+    seconds = "entrepot_upstream_request_duration_seconds"
+    assert metric(mirror, f"{seconds}_count", labels) == 2.0
+    assert 0.0 < (metric(mirror, f"{seconds}_sum", labels) or 0.0) < 60.0
+    layer = registry.add_blob(NAME, 300_000)
+    stall = registry.fault(Stall(100_000), path="*/blobs/*")
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(mirror.blob, NAME, layer.digest) for _ in range(3)]
+        answers = {"upstream": UPSTREAM, "type": "blob", "outcome": "coalesced"}
+        wait_until(lambda: metric(mirror, "entrepot_mirror_answers_total", answers) == 2.0)
+        stall.release()
+        assert {one.result().status for one in waiting} == {200}

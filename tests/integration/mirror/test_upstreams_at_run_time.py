@@ -1,4 +1,4 @@
-"""Upstreams that come, change, fail and go while a mirror serves (rows BE-04, HA-04, HA-05)."""
+"""Upstreams that come, change, fail and go while a mirror serves (rows BE-08, HA-04, HA-05)."""
 
 import re
 import time
@@ -14,7 +14,7 @@ from entrepot.testing import MockRegistry, RateLimited, Stall, Truncate, WrongDi
 from entrepot.testing.postgresql import PostgresqlMissing, PostgresqlServer, postgresql_server
 from tests.integration.mirror.conftest import StartMirror, cache_of
 from tests.mirrors import UPSTREAM, RunningMirror
-from tests.not_run import NOT_RUN
+from tests.programs import NOT_RUN
 from tests.relay import Relay
 from tests.waiting import wait_until
 
@@ -57,7 +57,7 @@ def soon(mirror: RunningMirror, upstream: str, status: int) -> None:
 def test_an_upstream_is_added_changed_and_removed(
     start_mirror: StartMirror, registry: MockRegistry, second: MockRegistry, workers: int
 ) -> None:
-    """BE-04: within two seconds, in every worker, and nobody else notices."""
+    """BE-08: within two seconds, in every worker, and nobody else notices."""
     old = registry.add_image(NAME, "1", seed="old")
     new = second.add_image(NAME, "1", seed="new")
     mirror = start_mirror(registry, workers=workers)
@@ -271,6 +271,9 @@ def test_a_database_that_is_away_hinders_no_cached_pull(
         line.cut()
         with mirror.client() as client:
             assert client.get("/v2/ours/app/tags/list").status == 503
+            pushed = client.post("/v2/ours/app/blobs/uploads/")
+            assert pushed.status == 503
+            assert "database" in pushed.json()["errors"][0]["message"], "it says why"
         for tag in ("1", "2", "1"):
             began = time.monotonic()
             mirror.pull(NAME, tag)
