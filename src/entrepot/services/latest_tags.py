@@ -43,7 +43,8 @@ class LatestTags:
         """Return what a tag points to, by the rule of its upstream. Raise ManifestUnknown,
         NameUnknown, or why nobody can be asked."""
         if place.rules.conflict == "order":
-            latest = await place.upstream.head(source.name, tag)
+            # What is cached is served at once where nobody can say whether it has moved.
+            latest = await place.upstream.head(source.name, tag, patient=cached is None)
             if cached is not None and cached.digest == latest.digest:
                 # What was read of it is known better than what is told now.
                 return descriptor_of(cached)

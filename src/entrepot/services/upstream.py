@@ -41,6 +41,9 @@ Result = TypeVar("Result")
 
 Ask = Callable[[UpstreamEndpoint], Awaitable[Result]]
 
+ONCE: Final = RetryPolicy(retries=0)
+"""No pauses: each endpoint is asked once."""
+
 PATIENCE: Final = RetryPolicy(retries=2, first=0.5, most=4.0, patience=5.0)
 """Pauses when all endpoints have failed. A client waits meanwhile, and asks again by itself."""
 
@@ -106,9 +109,13 @@ class Upstream:
 
     # What an endpoint can be asked.
 
-    async def head(self, name: RepositoryName, reference: Tag | Digest) -> Descriptor:
-        """See `UpstreamEndpoint.head`."""
-        return await self._ask("head", lambda endpoint: endpoint.head(name, reference))
+    async def head(
+        self, name: RepositoryName, reference: Tag | Digest, *, patient: bool = True
+    ) -> Descriptor:
+        """See `UpstreamEndpoint.head`. Who is not `patient` has something else to serve: when
+        every endpoint has failed once, that is the answer."""
+        retry = self._retry if patient else ONCE
+        return await self._ask("head", lambda endpoint: endpoint.head(name, reference), retry)
 
     async def manifest(
         self, name: RepositoryName, reference: Tag | Digest
@@ -257,14 +264,21 @@ class Upstream:
 
     # How it asks.
 
-    async def _ask(self, operation: str, ask: Ask[Result]) -> Result:
+    async def _ask(
+        self, operation: str, ask: Ask[Result], retry: RetryPolicy | None = None
+    ) -> Result:
         with self.held():
-            attempt, result = await self._failover(operation, ask)
+            attempt, result = await self._failover(operation, ask, retry=retry)
             attempt.end()
             return result
 
     async def _failover(
-        self, operation: str, ask: Ask[Result], avoid: Collection[str] = ()
+        self,
+        operation: str,
+        ask: Ask[Result],
+        avoid: Collection[str] = (),
+        *,
+        retry: RetryPolicy | None = None,
     ) -> tuple[Attempt, Result]:
         """Ask one endpoint after the other, and all again after a pause, until one answers."""
         await self._watch.find()
@@ -283,7 +297,7 @@ class Upstream:
                     said[member.url] = error
                     if concerns_question(error) or self._settles(error):
                         raise
-            pause = self._pause(rounds, said)
+            pause = self._pause(rounds, said, retry or self._retry)
             if pause is None:
                 raise verdict(self._pool.urls(), said, self._pool.left_out())
             await self._sleep(pause)
@@ -313,7 +327,9 @@ class Upstream:
         nearer may lack what the origin has."""
         return isinstance(error, UNKNOWN) and not self._pool.in_order
 
-    def _pause(self, rounds: int, said: Mapping[str, RegistryError]) -> float | None:
+    def _pause(
+        self, rounds: int, said: Mapping[str, RegistryError], retry: RetryPolicy
+    ) -> float | None:
         """Return how long to wait before asking again; None if that would be in vain."""
         waiting = [
             member
@@ -324,4 +340,4 @@ class Upstream:
         if not rests:
             return None
         soonest = min(rests)
-        return next_delay(self._retry, rounds, self._random(), soonest or None)
+        return next_delay(retry, rounds, self._random(), soonest or None)
