@@ -195,7 +195,8 @@ class RegistrySettings:
     mount_from_anywhere: bool = setting(
         BOOLEAN,
         True,
-        "Let a mount that names no source repository take the blob from any that holds it.",
+        "Let a mount that names no source repository take the blob from any that holds it "
+        "and that the client may pull.",
     )
     warnings: tuple[str, ...] = setting(
         HEADER_TEXTS, [], "Texts sent to clients as `Warning: 299` with every `/v2/` response."

@@ -1,6 +1,8 @@
 """Blobs: read, mounted and deleted through the repositories that link them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import BlobUnknown, Unavailable
@@ -11,6 +13,9 @@ from entrepot.ports.delivery import Delivery
 from entrepot.ports.metadata_store import BlobLinks
 from entrepot.rules.leases import renewal
 from entrepot.services.gates import Actor, Change, Gates
+
+MOST_HOLDERS: Final = 64
+"""How many repositories are looked at for one that a blob may be mounted from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +68,20 @@ class Blobs:
         source: RepositoryName | None,
         target: RepositoryName,
         digest: Digest,
+        *,
+        may_pull: Callable[[str], bool] | None = None,
     ) -> int | None:
         """Link a blob of `source` to `target`; return its size, or None if that cannot be.
 
         Without a source, any repository that holds the blob will do, if the operator allows
-        it. "Cannot be" is no error: the client then uploads (end-11).
+        it and `may_pull` says that the client may read it (None: it may read all): with the
+        blob linked, it reads what it could not before. "Cannot be" is no error: the client then
+        uploads (end-11).
         """
         await self.gates.admit(Change("push blob", actor, target, digest))
         if source is None and self.mount_from_anywhere:
-            holders = await self.links.holders(digest, 1)
-            source = holders[0] if holders else None
+            holders = await self.links.holders(digest, 1 if may_pull is None else MOST_HOLDERS)
+            source = next((one for one in holders if may_pull is None or may_pull(one)), None)
         if source is None:
             return None
         now = self.clock.now()

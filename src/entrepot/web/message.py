@@ -83,7 +83,7 @@ class Request:
     `path` is as received (percent-encoding untouched); `query` is without the `?`.
     `client` is the peer's address, empty on a UNIX socket. `id` names the request in logs,
     `handler` in metrics (empty where no handler was found). `actor` is who asks, as the
-    guard found.
+    guard found. `may_pull` says whether that one may read a repository; None where everybody may.
     """
 
     method: str
@@ -97,6 +97,7 @@ class Request:
     id: str = ""
     handler: str = ""
     actor: Actor = ANONYMOUS
+    may_pull: Callable[[str], bool] | None = None
 
     def parameters(self) -> list[tuple[str, str]]:
         """Return the query's parameters in order, blanks kept."""

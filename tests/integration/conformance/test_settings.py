@@ -2,6 +2,7 @@
 
 import pytest
 
+from entrepot.protocol.challenges import render_basic
 from tests.http_client import next_link, pages
 from tests.integration.conformance.content import SBOM, image, index, random_blob
 from tests.integration.conformance.expectations import (
@@ -90,6 +91,26 @@ def test_anonymous_mounts_can_be_switched_off(start_server: StartServer, name: s
         assert repository.head_blob(blob.digest).status == 404
         mounted = repository.post_upload(mount=blob.digest, **{"from": other.name})
         assert_blob_created(repository, mounted, blob)
+
+
+def test_a_mount_takes_nothing_that_the_token_cannot_read(
+    start_server: StartServer, name: str
+) -> None:
+    """PX-03: with `from` the token is refused; without it the blob is not found."""
+    login = {"access.username": "ada", "access.password": "a long password"}
+    server = start_server(settings={**login, "access.private": "secret/*"})
+    user = {"Authorization": render_basic("ada", "a long password")}
+    blob = random_blob()
+    with server.client() as client:
+        held = client.post(f"/v2/secret/x/blobs/uploads/?digest={blob.digest}", blob.content, user)
+        assert held.status == 201
+        scope = f"repository:{name}:pull,push"
+        token = client.get(f"/token?scope={scope}", headers=user).json()["token"]
+        mount = f"/v2/{name}/blobs/uploads/?mount={blob.digest}"
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert client.post(f"{mount}&from=secret/x", headers=bearer).status == 401
+        assert client.post(mount, headers=bearer).status == 202
+        assert client.post(mount, headers=user).status == 201
 
 
 def test_index_children_can_be_required(start_server: StartServer, name: str) -> None:

@@ -105,6 +105,19 @@ async def test_mounting_from_anywhere_can_be_switched_off(
     assert await blobs.mount(ALICE, ALPHA, BETA, DIGEST) == len(LAYER)
 
 
+async def test_a_blob_is_mounted_only_from_where_the_client_may_read_it(
+    blobs: Blobs, metadata: MetadataStore
+) -> None:
+    def only_beta(name: str) -> bool:
+        return name == BETA
+
+    new = RepositoryName("new")
+    assert await blobs.mount(ALICE, None, new, DIGEST, may_pull=only_beta) is None
+    assert await metadata.blobs.holders(DIGEST, 10) == [ALPHA]
+    await blobs.mount(ALICE, ALPHA, BETA, DIGEST)
+    assert await blobs.mount(ALICE, None, new, DIGEST, may_pull=only_beta) == len(LAYER)
+
+
 async def test_a_deleted_blob_is_gone_from_that_repository_only(
     blobs: Blobs, keeper: Gatekeeper
 ) -> None:

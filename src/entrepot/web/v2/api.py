@@ -127,7 +127,7 @@ class Api:
     def _admit(self, request: Request, route: routes.Route, name: str) -> None:
         """Let the guard look at a request for the repository `name`. Raise Unauthorized."""
         if self._guard is not None:
-            request.actor = self._guard.check(request, route, name)
+            self._guard.admit(request, route, name)
 
     async def _dispatch(self, request: Request, route: routes.Route) -> Response:
         methods = self._handlers[type(route)]

@@ -7,6 +7,7 @@ them to. Logins of clients end here: nothing passes them on.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from entrepot.oci.errors import NameInvalid, Unauthorized
@@ -25,7 +26,7 @@ from entrepot.protocol.routes import (
     Upload,
 )
 from entrepot.services.access import Access, Action, Caller
-from entrepot.services.gates import ANONYMOUS, Actor
+from entrepot.services.gates import Actor
 from entrepot.web.address import Address
 from entrepot.web.message import Request
 
@@ -52,15 +53,15 @@ class Guard:
         self._address_of = address_of
         self._report = report
 
-    def check(self, request: Request, route: Route, name: str) -> Actor:
-        """Return who asks for a route, if that one may use the request's method on it.
+    def admit(self, request: Request, route: Route, name: str) -> None:
+        """Note in the request who asks for a route, if that one may use the method on it.
 
         `name` is that of the repository which the route's name leads to: the cache's for what is
         mirrored (`docker.io/library/alpine`). It is empty for routes without one. Raise
         Unauthorized.
         """
         if self._access.open:
-            return ANONYMOUS
+            return
         caller = self.caller(request)
         if isinstance(route, Base):
             if not self._access.may_enter(caller):
@@ -70,7 +71,8 @@ class Guard:
                 raise self._refusal(request, caller, Scope.catalog())
         else:
             self._check_repository(request, caller, route, name or route.name)
-        return caller.actor
+        request.actor = caller.actor
+        request.may_pull = partial(self._access.may_pull, caller)
 
     def check_page(self, request: Request) -> Actor:
         """Return who asks for a page that needs a login where there are any. Raise Unauthorized

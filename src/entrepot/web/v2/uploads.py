@@ -7,7 +7,6 @@ from entrepot.oci.errors import DigestInvalid, UploadOutOfOrder
 from entrepot.oci.reference import RepositoryName
 from entrepot.protocol.routes import StartUpload, Upload, blob_path, upload_path
 from entrepot.protocol.upload import ChunkRange, check_length, parse_content_range, render_range
-from entrepot.services.gates import Actor
 from entrepot.services.registry import Registry
 from entrepot.services.uploads import UploadProgress
 from entrepot.web.message import Header, Request, Response
@@ -20,7 +19,7 @@ async def post(
     """Mount a blob, take a whole one, or open an upload for what follows."""
     parameters = dict(request.parameters())
     if "mount" in parameters:
-        mounted = await _mount(registry, request.actor, route.name, parameters)
+        mounted = await _mount(registry, request, route.name, parameters)
         if mounted is not None:
             return mounted
     elif "digest" in parameters:
@@ -79,13 +78,15 @@ async def delete(registry: Registry, request: Request, route: Upload) -> Respons
 
 
 async def _mount(
-    registry: Registry, actor: Actor, name: RepositoryName, parameters: dict[str, str]
+    registry: Registry, request: Request, name: RepositoryName, parameters: dict[str, str]
 ) -> Response | None:
     digest = Digest.parse(parameters["mount"])
     source = None
     if parameters.get("from"):
         source = RepositoryName.parse(parameters["from"])
-    size = await registry.blobs.mount(actor, source, name, digest)
+    size = await registry.blobs.mount(
+        request.actor, source, name, digest, may_pull=request.may_pull
+    )
     return None if size is None else _created(name, digest)
 
 

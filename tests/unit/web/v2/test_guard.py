@@ -28,7 +28,8 @@ def visit(
     asked = request(target, method, {"host": host} | ({"authorization": login} if login else {}))
     route = routes.parse(asked.path)
     assert route is not None
-    return door.guard.check(asked, route, name or getattr(route, "name", "")).name
+    door.guard.admit(asked, route, name or getattr(route, "name", ""))
+    return asked.actor.name
 
 
 def refused(door: Door, target: str, *arguments: str, **options: str) -> Response:
@@ -189,3 +190,33 @@ def test_a_page_asks_for_basic_also_where_there_are_tokens() -> None:
         assert refusal.value.challenge == 'Basic realm="Entrepot"'
         assert door.guard.check_page(request(headers={"authorization": RIGHT})).name == "ada"
     assert wide_open().guard.check_page(request()).name == "anonymous"
+
+
+@pytest.mark.parametrize(
+    ("door", "login", "readable"),
+    [
+        pytest.param(Door(), "a token", {"public"}, id="a token for one name"),
+        pytest.param(Door(), RIGHT, {"public", "apps/web"}, id="the user"),
+        pytest.param(closed(), RIGHT, {"public", "apps/web"}, id="a private server's user"),
+        pytest.param(wide_open(), None, None, id="no user"),
+    ],
+)
+def test_a_request_knows_what_else_who_asks_may_read(
+    door: Door, login: str | None, readable: set[str] | None
+) -> None:
+    """What holds the blob of a mount without `from` is looked at with it (PX-03)."""
+    if login == "a token":
+        login = door.token(Scope.repository("public", "pull", "push"), login=RIGHT)
+    asked = request(
+        f"/v2/public/blobs/uploads/?mount={DIGEST}",
+        "POST",
+        {"authorization": login} if login else {},
+    )
+    route = routes.parse(asked.path)
+    assert route is not None
+    door.guard.admit(asked, route, "public")
+    if readable is None:
+        assert asked.may_pull is None
+    else:
+        assert asked.may_pull is not None
+        assert set(filter(asked.may_pull, ["public", "apps/web"])) == readable
