@@ -75,12 +75,13 @@ def refusal(asking: Asking, answer: Settled, asked_pause: float | None = None) -
     """Return the error that an answer is; `asked_pause` is its Retry-After in seconds."""
     said = told(answer.body)
     kind = _kind(asking, answer, said)
-    hint = "; ".join([*asking.notes, _hint(kind, asking, answer, asked_pause)])
+    last = "" if _advises(kind, said) else _hint(kind, asking, answer, asked_pause)
+    hint = "".join(f"; {one}" for one in (*asking.notes, last) if one)
     place = urlsplit(answer.url).netloc.rpartition("@")[2]
     told_by = asking.host if _is_registry(asking, answer) else f"{place} (for {asking.host})"
     path = urlsplit(asking.request.url).path
     words = f" ({said})" if str(said) else ""
-    message = f"{told_by} answers {answer.status}{words} to {asking.request.method} {path}; {hint}"
+    message = f"{told_by} answers {answer.status}{words} to {asking.request.method} {path}{hint}"
     detail = {"registry": asking.host, "status": answer.status, "code": said.code}
     if asked_pause is not None:
         detail["retry_after"] = asked_pause
@@ -196,6 +197,12 @@ def _made(
         if there is not None:
             return errors.UploadOutOfOrder(message, offset=int(there[1]) + 1)
     return kind(message, detail=detail)
+
+
+def _advises(kind: type[RegistryError], said: Told) -> bool:
+    """Say whether a registry that will not do something tells the way out, as this one does:
+    `quay.io is not mirrored here; to allow it, …`. A guess of ours would contradict it."""
+    return kind in (errors.Denied, errors.Unsupported) and "; " in said.message
 
 
 def _hint(

@@ -179,3 +179,23 @@ def test_a_limit_says_how_much_and_how_long() -> None:
     error = refusal(asking, limited, 7.0)
     assert "it allows 100 requests in 21600 s; wait 7 s, or log in for more" in error.message
     assert error.detail["retry_after"] == 7.0
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (403, "DENIED", "quay.io is not mirrored here; to allow it, run `entrepot upstream add`"),
+        (405, "UNSUPPORTED", "team/app is mirrored, and cannot be changed here; push it there"),
+    ],
+)
+def test_a_way_out_that_the_registry_tells_is_the_only_one(
+    status: int, code: str, words: str
+) -> None:
+    """Our own guess (to log in, that somebody has turned it off) would contradict it."""
+    body = {"errors": [{"code": code, "message": words}]}
+    told_people = refused(status, "/v2/team/app/manifests/1", body).message
+    assert told_people == (
+        f"registry.example answers {status} ({code}: {words}) to GET /v2/team/app/manifests/1"
+    )
+    body = {"errors": [{"code": code, "message": "no"}]}
+    assert "; " in refused(status, "/v2/team/app/manifests/1", body).message
