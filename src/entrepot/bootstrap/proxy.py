@@ -136,20 +136,26 @@ class OpenedProxy:
         """Put the upstreams in force that are written now, and put right what a crash has left in
         the caches. Raise ConfigError, or a RegistryError."""
         self._seen = _state(self._file)
-        await self._apply(*upstreams_in_force(self._settings))
+        await self._apply(*upstreams_in_force(self._settings), first=True)
         for cache in self.caches():
             mended = await CacheUpkeep(cache).recover()
             if mended:
                 self._log.info("cache mended after a crash", contents=mended)
 
-    async def _apply(self, upstreams: Mapping[str, UpstreamSettings], table: RoutingTable) -> None:
+    async def _apply(
+        self,
+        upstreams: Mapping[str, UpstreamSettings],
+        table: RoutingTable,
+        *,
+        first: bool = False,
+    ) -> None:
         mirrored = {name: one for name, one in upstreams.items() if one.mode == "mirror"}
         for one in mirrored.values():
             await self._cache(one)
         replaced = self._pool.replace(mirrored)
         for name, error in replaced.failed.items():
             self._log.error("upstream cannot be opened", upstream=name, cause=error.message)
-        for what in ("added", "changed", "removed"):
+        for what in () if first else ("added", "changed", "removed"):
             for name in getattr(replaced, what):
                 self._log.info(f"upstream {what}", upstream=name)
         self._upstreams = upstreams

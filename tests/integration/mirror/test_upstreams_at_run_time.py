@@ -130,6 +130,17 @@ def test_a_file_that_is_wrong_changes_nothing(
     assert re.search(r"upstreams\.toml.*endpoints", mirror.log())
 
 
+def test_what_was_there_at_the_start_is_not_told_of_as_added(
+    start_mirror: StartMirror, registry: MockRegistry
+) -> None:
+    mirror = start_mirror(registry)
+    write(mirror, table(registry.url, name="new.test"))
+    wait_until(lambda: "upstream added" in mirror.log())
+    told = [line for line in mirror.log().splitlines() if "upstream added" in line]
+    assert told
+    assert all('"new.test"' in line for line in told)
+
+
 # ── endpoints that fail ──────────────────────────────────────────────────────────────────────────
 
 
