@@ -8,6 +8,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable
+from typing import Final
 
 from entrepot.logs import AccessLog
 from entrepot.oci.errors import RegistryError
@@ -16,10 +17,13 @@ from entrepot.protocol import mirror_paths, routes
 from entrepot.services.registry import Registry
 from entrepot.web import health
 from entrepot.web.faces import Faces
-from entrepot.web.message import BodyIncomplete, Request, Response
+from entrepot.web.message import BodyIncomplete, Header, Request, Response
 from entrepot.web.metrics import CONTENT_TYPE, Metrics
 from entrepot.web.v2 import errors
 from entrepot.web.v2.api import NAMES, Api
+
+NOSNIFF: Final[Header] = ("X-Content-Type-Options", "nosniff")
+"""Keeps browsers from taking content for anything but what its Content-Type says."""
 
 
 class WebApplication:
@@ -62,7 +66,7 @@ class WebApplication:
                 500, f"the server failed; its log says why under request {request.id}"
             )
             response.close = True
-        response.headers.append(("X-Request-Id", request.id))
+        response.headers += (("X-Request-Id", request.id), NOSNIFF)
         return response
 
     def observe(self, request: Request, response: Response, sent: int, seconds: float) -> None:

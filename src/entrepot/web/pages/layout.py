@@ -40,7 +40,6 @@ POLICY: Final = "; ".join(
 _HEADERS: Final[tuple[Header, ...]] = (
     ("Cache-Control", "no-store"),
     ("Vary", "Accept"),
-    ("X-Content-Type-Options", "nosniff"),
 )
 _HTML_HEADERS: Final[tuple[Header, ...]] = (
     ("Content-Type", "text/html; charset=utf-8"),

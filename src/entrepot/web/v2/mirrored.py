@@ -1,13 +1,16 @@
 """Names of other registries, served through the cache: the reading half of the API.
 
 Answers say how old a tag is (`Age`), why it may be stale (`Warning: 299`), and, where the client
-asked with `ns`, for which registry this answer stands (`OCI-Namespace`).
+asked with `ns`, for which registry this answer stands (`OCI-Namespace`). What an answer is, is said
+here and never by the upstream: a browser must take nothing of it for a page of this server.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from entrepot.oci import media_types
 from entrepot.oci.errors import (
     ContentInvalid,
     Denied,
@@ -16,6 +19,7 @@ from entrepot.oci.errors import (
     RegistryError,
     SizeInvalid,
     Unauthorized,
+    Unavailable,
     Unsupported,
 )
 from entrepot.ports.delivery import Inline
@@ -31,7 +35,12 @@ from entrepot.web.v2.blobs import OCTET_STREAM
 
 Handler = Callable[[Mirror, Request, Mirrored, Any], Awaitable[Response]]
 
+MAX_PAGE: Final = 8 << 20
+"""Largest page of a list that is passed on, in bytes."""
+
 _JSON: Final = "application/json"
+_AT_ONCE: Final = 64 << 10
+"""Bytes of JSON that are read without a thread: well under a millisecond's work."""
 
 _NONSENSE: Final = (DigestInvalid, ManifestInvalid, SizeInvalid, ContentInvalid, Unsupported)
 """What an upstream is told to have sent; none of it is about what the client has sent."""
@@ -66,7 +75,7 @@ async def get_manifest(
     found = await mirror.manifest(source, route.reference, head=request.method == "HEAD")
     manifest = found.descriptor
     response = await respond(
-        request, manifest.digest, manifest.media_type, manifest.size, found.open
+        request, manifest.digest, _shown(manifest.media_type), manifest.size, found.open
     )
     if found.age is not None:
         response.headers.append(("Age", str(found.age)))
@@ -91,12 +100,13 @@ async def get_tags(
     """Answer with a page of the upstream's tags, or with those that are cached if it is away."""
     try:
         page = await mirror.page(source, "tags/list", _query(request))
+        await _check(source, page)
     except RegistryError as error:
         tags = await mirror.known_tags(source, error)
         body = json.dumps({"name": str(source.name), "tags": list(tags)}).encode()
         headers = [("Content-Type", _JSON), ("Warning", render_warning(_ONLY_CACHED))]
         return Response(200, headers, Inline(body))
-    return _page(request, page)
+    return _page(request, page, _JSON)
 
 
 async def get_referrers(
@@ -105,14 +115,46 @@ async def get_referrers(
     """Answer with a page of the upstream's referrers; one without the API answers 404, and the
     client then looks under the subject's tag, which is mirrored as every tag is."""
     page = await mirror.page(source, f"referrers/{route.digest}", _query(request))
-    return _page(request, page)
+    await _check(source, page)
+    return _page(request, page, media_types.OCI_INDEX)
 
 
 _ONLY_CACHED: Final = "the registry cannot be asked; these are the tags in the cache"
 
 
-def _page(request: Request, page: ListPage) -> Response:
-    headers: list[Header] = [("Content-Type", page.media_type)]
+def _shown(media_type: str) -> str:
+    """Return what a manifest's type may be called; what is none is only bytes."""
+    return media_type if media_types.is_manifest_kind(media_type) else OCTET_STREAM
+
+
+async def _check(source: Mirrored, page: ListPage) -> None:
+    """Raise Unavailable if a page is no JSON object of a size that makes sense."""
+    content = page.content
+    if len(content) > MAX_PAGE:
+        raise Unavailable(
+            f"{source.upstream} answers a list with more than {MAX_PAGE} bytes; ask for fewer "
+            "entries at once with n="
+        )
+    if len(content) <= _AT_ONCE:
+        right = _is_object(content)
+    else:
+        right = await asyncio.to_thread(_is_object, content)
+    if not right:
+        raise Unavailable(
+            f"{source.upstream} answers a list with something else; check that it is a registry, "
+            "and that no sign-in page stands before it"
+        )
+
+
+def _is_object(content: bytes) -> bool:
+    try:
+        return isinstance(json.loads(content), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _page(request: Request, page: ListPage, media_type: str) -> Response:
+    headers: list[Header] = [("Content-Type", media_type)]
     if page.filters_applied:
         headers.append(("OCI-Filters-Applied", page.filters_applied))
     if page.next_query:

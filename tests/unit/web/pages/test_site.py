@@ -207,7 +207,6 @@ def test_only_the_pages_own_style_and_script_are_allowed() -> None:
         assert found
         digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
         assert f"{element}-src 'sha256-{digest}'" in policy
-    assert header(response, "x-content-type-options") == "nosniff"
     assert header(response, "referrer-policy") == "no-referrer"
 
 
