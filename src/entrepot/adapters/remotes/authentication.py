@@ -36,6 +36,9 @@ MOST_ROUNDS: Final = 5
 REFUSED_FOR: Final = 120.0
 """How long a login that was refused is not tried again for what may be public, in seconds."""
 
+MOST_LOGINS: Final = 1000
+"""How many repositories' logins are remembered: clients may invent any number of names."""
+
 _PULL: Final = frozenset({"pull"})
 _ANYWHERE: Final = ""
 
@@ -106,9 +109,14 @@ class Authentication:
         async with self._looking:
             if not self._remember:
                 return await store.find(self.registry, repository)
-            if repository not in self._logins:
-                self._logins[repository] = await store.find(self.registry, repository)
-            return self._logins[repository]
+            if repository in self._logins:
+                found = self._logins.pop(repository)
+            else:
+                found = await store.find(self.registry, repository)
+            self._logins[repository] = found  # who was asked for last stands last
+            if len(self._logins) > MOST_LOGINS:
+                del self._logins[next(iter(self._logins))]
+            return found
 
     def refuse(self, login: Credentials, repository: str) -> None:
         """Note that a login is not accepted, for one repository or (empty) for any."""

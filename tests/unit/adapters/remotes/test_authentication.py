@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from entrepot.adapters.remotes.authentication import MOST_LOGINS
 from entrepot.adapters.remotes.exchange import Request
 from entrepot.adapters.remotes.session import Session
 from entrepot.oci import errors
@@ -127,6 +128,15 @@ class TestBasic:
         assert registry.asked == ["registry None", f"registry {ANN_BASIC}", f"registry {ANN_BASIC}"]
         assert registry.store.asked == [(HOST, "a")]
         assert registry.session.authentication == "basic"
+
+    async def test_so_many_repositories_are_remembered_and_no_more(self) -> None:
+        """Whoever invents names must not fill the memory."""
+        registry = Registry(ANN, challenges=("Basic",))
+        for number in (*range(MOST_LOGINS), 0, MOST_LOGINS, 0, 1):
+            await registry.ask((Scope.repository(f"a{number}", "pull"),))
+        # The first was used again, so the second has made room.
+        asked = [name for _, name in registry.store.asked]
+        assert asked == [f"a{number}" for number in (*range(MOST_LOGINS + 1), 1)]
 
     async def test_a_wrong_login_is_sent_once(self) -> None:
         registry = Registry(ANN, challenges=("Basic",), accepts=lambda _: False)
