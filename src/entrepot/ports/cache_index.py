@@ -154,14 +154,17 @@ class CachedNames(Protocol):
         """Return what a manifest of the repository says of a digest."""
         ...
 
-    async def absent(self, repository: str, reference: str) -> float | None:
+    async def absent(self, repository: str, reference: str, *, blob: bool = False) -> float | None:
         """Return until when the upstream need not be asked again for what it had not; that may
         be in the past already."""
         ...
 
-    async def set_absent(self, repository: str, reference: str, until: float) -> None:
-        """Note that the upstream has not this tag or digest. What appears (`set_tag`, `link`)
-        is not absent any more."""
+    async def set_absent(
+        self, repository: str, reference: str, until: float, *, blob: bool = False
+    ) -> None:
+        """Note that the upstream has not this tag or digest as a manifest, or as a `blob`: a blob's
+        digest leads to no manifest, which says nothing of the blob. What appears (`set_tag`,
+        `link`) is not absent any more."""
         ...
 
 

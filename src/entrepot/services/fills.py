@@ -233,7 +233,7 @@ class Fills:
             answer = place.upstream.blob(source.name, asked.digest, offset, avoid=avoid)
             return await stack.enter_async_context(answer)
         except BlobUnknown:
-            await place.note_absent(source, str(asked.digest))
+            await place.note_absent(source, str(asked.digest), blob=True)
             raise
 
     async def _write(

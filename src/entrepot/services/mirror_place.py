@@ -52,7 +52,7 @@ class MirrorPlace:
     async def refuse_absent(self, source: Mirrored, reference: str, *, blob: bool = False) -> None:
         """Raise ManifestUnknown or BlobUnknown if the upstream has just said that it has not
         this."""
-        until = await self.cache.index.names.absent(source.repository, reference)
+        until = await self.cache.index.names.absent(source.repository, reference, blob=blob)
         if not freshness.is_absent(until, self.cache.clock.now(), self.rules.negative_ttl):
             return
         message = (
@@ -61,12 +61,14 @@ class MirrorPlace:
         )
         raise BlobUnknown(message) if blob else ManifestUnknown(message)
 
-    async def note_absent(self, source: Mirrored, reference: str) -> None:
+    async def note_absent(self, source: Mirrored, reference: str, *, blob: bool = False) -> None:
         """Remember for a short while that the upstream has not this."""
         until = freshness.absent_until(self.cache.clock.now(), self.rules.negative_ttl)
         if until is not None:
             with contextlib.suppress(StoreFull):  # then it is asked again sooner
-                await self.cache.index.names.set_absent(source.repository, reference, until)
+                await self.cache.index.names.set_absent(
+                    source.repository, reference, until, blob=blob
+                )
 
     async def prove(self, source: Mirrored, digest: Digest) -> int:
         """Ask the upstream whether the repository holds a blob, and remember that it does; return
@@ -74,7 +76,7 @@ class MirrorPlace:
         try:
             size = await self.upstream.blob_size(source.name, digest)
         except BlobUnknown:
-            await self.note_absent(source, str(digest))
+            await self.note_absent(source, str(digest), blob=True)
             raise
         with contextlib.suppress(StoreFull):  # then it is proved again the next time
             await self.cache.index.names.link(

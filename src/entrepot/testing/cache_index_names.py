@@ -84,16 +84,31 @@ class CachedNamesSuite:
         assert await index.names.absent(ALPINE, "other") is None
         assert await index.names.absent(BUSYBOX, "latest") is None
 
+    async def test_absence_is_by_kind(self, index: CacheIndex) -> None:
+        """Who asks for a manifest under a blob's digest hides the blob from nobody."""
+        both = str(digest("both"))
+        await index.names.set_absent(ALPINE, both, NOW + 60)
+        assert await index.names.absent(ALPINE, both, blob=True) is None
+        await index.names.set_absent(ALPINE, both, NOW + 90, blob=True)
+        assert await index.names.absent(ALPINE, both) == NOW + 60
+        assert await index.names.absent(ALPINE, both, blob=True) == NOW + 90
+        assert await index.catalog.purge(ALPINE, digest("both")) == 1
+        assert await index.names.absent(ALPINE, both, blob=True) is None
+
     async def test_what_appears_is_not_absent_any_more(self, index: CacheIndex) -> None:
-        names = ("latest", str(digest("image")), str(digest("layer")), "other")
-        for name in names:
-            await index.names.set_absent(ALPINE, name, NOW + 60)
-            await index.names.set_absent(BUSYBOX, name, NOW + 60)
+        names = ("latest", str(digest("image")), "other")
+        layer = str(digest("layer"))
+        for home in (ALPINE, BUSYBOX):
+            for name in names:
+                await index.names.set_absent(home, name, NOW + 60)
+            await index.names.set_absent(home, layer, NOW + 60, blob=True)
         await index.names.set_tag(ALPINE, LATEST, manifest("image"), at=NOW)
         await index.names.link(ALPINE, blobs=[(digest("layer"), 7)], at=NOW)
         absent = [await index.names.absent(ALPINE, name) for name in names]
-        assert absent == [None, None, None, NOW + 60]
+        assert absent == [None, None, NOW + 60]
+        assert await index.names.absent(ALPINE, layer, blob=True) is None
         assert await index.names.absent(BUSYBOX, "latest") == NOW + 60
+        assert await index.names.absent(BUSYBOX, layer, blob=True) == NOW + 60
 
 
 class CacheCatalogSuite:

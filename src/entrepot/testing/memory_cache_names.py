@@ -19,7 +19,7 @@ class MemoryNames:
     manifests: dict[tuple[str, Digest], Descriptor] = field(default_factory=dict)
     blobs: dict[tuple[str, Digest], int] = field(default_factory=dict)
     hints: dict[tuple[str, Digest], Descriptor] = field(default_factory=dict)
-    gone: dict[tuple[str, str], float] = field(default_factory=dict)
+    gone: dict[tuple[str, str, bool], float] = field(default_factory=dict)
 
     async def tag(self, repository: str, tag: Tag) -> CachedTag | None:
         known = self.tags.get((repository, tag))
@@ -37,7 +37,7 @@ class MemoryNames:
         self.tags[repository, tag] = CachedTag(
             manifest.digest, manifest.media_type, manifest.size, at, since
         )
-        self.gone.pop((repository, tag), None)
+        self.gone.pop((repository, tag, False), None)
         return before.digest if before else None
 
     async def manifest(self, repository: str, digest: Digest) -> Descriptor | None:
@@ -57,10 +57,10 @@ class MemoryNames:
         for one in manifests:
             bare = Descriptor(one.media_type, one.digest, one.size)
             self.manifests[repository, one.digest] = bare
-            self.gone.pop((repository, str(one.digest)), None)
+            self.gone.pop((repository, str(one.digest), False), None)
         for digest, size in blobs:
             self.blobs[repository, digest] = size
-            self.gone.pop((repository, str(digest)), None)
+            self.gone.pop((repository, str(digest), True), None)
 
     async def expect(
         self, repository: str, descriptors: Sequence[Descriptor], *, at: float
@@ -71,13 +71,15 @@ class MemoryNames:
     async def expected(self, repository: str, digest: Digest) -> Descriptor | None:
         return self.hints.get((repository, digest))
 
-    async def absent(self, repository: str, reference: str) -> float | None:
-        return self.gone.get((repository, reference))
+    async def absent(self, repository: str, reference: str, *, blob: bool = False) -> float | None:
+        return self.gone.get((repository, reference, blob))
 
-    async def set_absent(self, repository: str, reference: str, until: float) -> None:
+    async def set_absent(
+        self, repository: str, reference: str, until: float, *, blob: bool = False
+    ) -> None:
         now = self.now()
         self.gone = {name: end for name, end in self.gone.items() if end >= now}
-        self.gone[repository, reference] = until
+        self.gone[repository, reference, blob] = until
 
     def held(self) -> list[tuple[str, Digest]]:
         """Return every repository with every digest that it holds or is expected to."""
@@ -118,10 +120,10 @@ class MemoryCatalog:
         names.blobs = {key: one for key, one in names.blobs.items() if not goes(*key)}
         names.hints = {key: one for key, one in names.hints.items() if not goes(*key)}
         text = None if reference is None else str(reference)
-        for home, absent in list(names.gone):
+        for home, absent, blob in list(names.gone):
             if home == repository and text in (None, absent):
                 gone.add(absent)
-                del names.gone[home, absent]
+                del names.gone[home, absent, blob]
         return len(gone)
 
     async def unlinked(self, limit: int) -> Sequence[Digest]:

@@ -301,6 +301,19 @@ def test_what_is_absent_is_asked_for_once(
     assert mirror.manifest(NAME, str(image.digest)).status == 200
 
 
+def test_who_asks_for_a_manifest_by_a_layers_digest_hides_the_layer_from_nobody(
+    start_mirror: StartMirror, registry: MockRegistry
+) -> None:
+    """CA-06: what is no manifest may well be a blob, and the other way round."""
+    image = registry.add_image(NAME, "1")
+    mirror = start_mirror(registry, cache={"negative_ttl": '"1h"'})
+    layer = image.layers[0].digest
+    assert mirror.manifest(NAME, str(layer)).status == 404
+    assert mirror.blob(NAME, image.digest).status == 404
+    assert mirror.blob(NAME, layer).status == 200
+    assert mirror.manifest(NAME, str(image.digest)).status == 200
+
+
 def test_without_a_negative_ttl_each_question_goes_upstream(
     start_mirror: StartMirror, registry: MockRegistry
 ) -> None:

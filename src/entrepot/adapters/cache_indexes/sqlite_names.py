@@ -71,12 +71,15 @@ class SqliteNames:
         row = self._reader.row(sql.LINKED, repository, str(digest), _EXPECTED)
         return None if row is None else Descriptor(row[0], digest, row[1])
 
-    async def absent(self, repository: str, reference: str) -> float | None:
-        row = self._reader.row(sql.ABSENT, repository, reference)
+    async def absent(self, repository: str, reference: str, *, blob: bool = False) -> float | None:
+        row = self._reader.row(sql.ABSENT, repository, _absent(reference, blob=blob))
         return None if row is None else row[0]
 
-    async def set_absent(self, repository: str, reference: str, until: float) -> None:
-        await self._writer.run(_set_absent, repository, reference, until, self._now())
+    async def set_absent(
+        self, repository: str, reference: str, until: float, *, blob: bool = False
+    ) -> None:
+        name = _absent(reference, blob=blob)
+        await self._writer.run(_set_absent, repository, name, until, self._now())
 
 
 class SqliteCatalog:
@@ -142,7 +145,13 @@ def _expect(connection: sqlite3.Connection, repository: str, rows: Rows, at: flo
 
 def _link(connection: sqlite3.Connection, repository: str, rows: Rows, at: float) -> None:
     _expect(connection, repository, rows, at)
-    connection.executemany(sql.PRESENT, [(repository, digest) for digest, *_ in rows])
+    present = [(repository, _absent(one, blob=kind == _BLOB)) for one, kind, *_ in rows]
+    connection.executemany(sql.PRESENT, present)
+
+
+def _absent(reference: str, *, blob: bool) -> str:
+    """Return how a reference stands in `absent`: no tag and no digest has a blank in it."""
+    return f"blob {reference}" if blob else reference
 
 
 def _set_absent(

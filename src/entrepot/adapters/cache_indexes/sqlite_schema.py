@@ -12,6 +12,7 @@ change content without changing them, in the same transaction.
 - `pin`: also of content that is not there (yet).
 - `link`: what a repository holds; `kind` is 1 for manifests, 0 for blobs, which have no media
   type, and 2 for what a manifest refers to.
+- `absent`: a blob's digest stands there behind `blob `.
 - `ghost`: evicted not long ago, in the order of `id`.
 """
 

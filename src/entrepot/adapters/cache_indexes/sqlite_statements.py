@@ -60,12 +60,15 @@ COUNT_NAMES: Final = """
         UNION
         SELECT digest FROM link WHERE repository = ?1 AND (?2 IN ('', digest))
         UNION
-        SELECT reference FROM absent WHERE repository = ?1 AND (?2 IN ('', reference))
+        SELECT replace(reference, 'blob ', '') FROM absent
+        WHERE repository = ?1 AND (?2 = '' OR reference IN (?2, 'blob ' || ?2))
     )
 """  # repository, reference or ''
 PURGE_TAGS: Final = "DELETE FROM tag WHERE repository = ?1 AND (?2 IN ('', name, digest))"
 PURGE_LINKS: Final = "DELETE FROM link WHERE repository = ?1 AND (?2 IN ('', digest))"
-PURGE_ABSENT: Final = "DELETE FROM absent WHERE repository = ?1 AND (?2 IN ('', reference))"
+PURGE_ABSENT: Final = """
+    DELETE FROM absent WHERE repository = ?1 AND (?2 = '' OR reference IN (?2, 'blob ' || ?2))
+"""
 UNLINKED: Final = """
     SELECT digest FROM content INDEXED BY content_unlinked
     WHERE links = 0 AND state = 'stored' AND pinned = 0 ORDER BY id LIMIT ?1
