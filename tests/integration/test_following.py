@@ -288,6 +288,38 @@ def test_a_client_that_leaves_while_nothing_comes_is_noticed(
         wait_until(lambda: open_files([reader.process.pid]) <= before)
 
 
+def test_a_client_that_hangs_up_while_nothing_comes_counts_as_gone(
+    writer: SpoolProcess, reader: SpoolProcess
+) -> None:
+    """Its end looks as if it only had nothing more to say, and no byte shows the difference."""
+    writer.begin()
+    writer.write(1000, expect=1000)
+    before = open_files([reader.process.pid])
+    with reader.http1() as wire:
+        ask(wire)
+        wire.read(1000)
+    wait_until(lambda: open_files([reader.process.pid]) <= before)
+
+
+def test_a_client_with_nothing_more_to_say_gets_what_is_there(
+    writer: SpoolProcess, reader: SpoolProcess
+) -> None:
+    """Also over a pause in which the content's source takes a breath."""
+    writer.begin()
+    with reader.http1() as wire, ThreadPoolExecutor() as pool:
+        ask(wire)
+        wire.finish()
+        body = pool.submit(wire.read, SIZE)
+        writer.write(SIZE, expect=SIZE)
+        writer.tell("/commit", expect=SIZE)
+        assert body.result() == content(0, SIZE)
+    with reader.http1() as wire:
+        wire.send(request("GET", f"/{DIGEST}"))
+        wire.finish()
+        assert wire.response().body == content(0, SIZE)
+        assert wire.rest() == b""
+
+
 @pytest.mark.real("openssl")
 def test_who_leaves_over_tls_and_http2_is_noticed_too(start: StartProcess, tmp_path: Path) -> None:
     process = start(certificate=make_certificate(tmp_path))

@@ -16,6 +16,7 @@ import httptools
 from entrepot.ports.delivery import Inline
 from entrepot.server.body import LOW_WATER, ReceivedBody
 from entrepot.server.connections import FOREVER, Server
+from entrepot.server.content_wait import PATIENCE
 from entrepot.server.http1_head import Refused, read_head
 from entrepot.server.http1_writer import Http1Writer
 from entrepot.server.http2 import PREFACE, Http2Connection
@@ -74,6 +75,7 @@ class Http1Connection(asyncio.Protocol):
         self._reading = True
         self._draining = False
         self._half_closed = False
+        self._reads = False
         self._broken = False
         self._writer: Http1Writer = cast(Http1Writer, None)
         self._progress = -1
@@ -133,6 +135,9 @@ class Http1Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._half_closed = True
         self._lose_body("the client closed the connection in the middle of its body")
+        self._writer.half_close()
+        if self._draining:
+            self.drain()
         # A half-closed client still gets the answers to what it has asked.
         return self._task is not None
 
@@ -155,6 +160,8 @@ class Http1Connection(asyncio.Protocol):
         if self._phase is Phase.HANDLING:
             body = self._receiving
             self.deadline = FOREVER
+            if self._draining and self._half_closed and self._reads:
+                self.abort()
             if body is not None:
                 self._touch()
             if body is not None and body.waiting:
@@ -177,6 +184,9 @@ class Http1Connection(asyncio.Protocol):
         self._draining = True
         if self._task is None and self._phase in (Phase.IDLE, Phase.HEADER):
             self._transport.close()
+        elif self._half_closed and self._phase is Phase.HANDLING:
+            # It has most probably left; whoever reads loses nothing by asking again.
+            self.deadline = self._server.now + PATIENCE
 
     def abort(self) -> None:
         self._transport.abort()
@@ -340,6 +350,7 @@ class Http1Connection(asyncio.Protocol):
             self._pause_reading()
             return
         self._phase = Phase.HANDLING
+        self._reads = request.method in ("GET", "HEAD")
         has_body = request.body is not NO_BODY
         self.deadline = self._server.now + self._server.limits.body_timeout if has_body else FOREVER
         self._task = asyncio.get_running_loop().create_task(self._handle(request, keep_alive))

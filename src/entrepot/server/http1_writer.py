@@ -60,6 +60,10 @@ class Http1Writer:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def half_close(self) -> None:
+        """The client sends nothing more."""
+        self._wait.finish()
+
     def lose(self) -> None:
         """The connection is gone."""
         self.lost = True
