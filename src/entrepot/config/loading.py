@@ -12,6 +12,7 @@ from entrepot.config.errors import ConfigError, Problem, Refusal
 from entrepot.config.model import SECTIONS, SETTINGS, TABLES, Name, Settings, setting_of
 from entrepot.config.origins import FILE_VARIABLE, from_environment, from_file, from_flags
 from entrepot.config.setting import Setting
+from entrepot.config.table_contradictions import nowhere_problems
 from entrepot.config.urls import redacted
 
 DEFAULT: Final = "default"
@@ -56,6 +57,7 @@ def resolve(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, o
         sites=tables(values, origins, "sites"),
     )
     problems += contradictions(settings, origins)
+    problems = problems or nowhere_problems(settings.upstreams, origins)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return Resolved(settings, origins)

@@ -33,6 +33,12 @@ _PRESET_DOMAINS: Final = (
     ".workers.dev",
     ".jfrog.io",
 )
+_PRESETS_WITHOUT_PLACE: Final = (
+    *("ecr", "azurecr.io", "acr", "serverless-registry", "workers", "artifactory", "jfrog"),
+    "custom",
+)
+"""Presets by name and word that can stand anywhere: the upstream's name has to be the host."""
+
 _WORD: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
 
 
@@ -56,6 +62,14 @@ def upstream_name(text: str) -> str:
 def has_preset(name: str) -> bool:
     """Tell whether a registry's habits are known by its name alone."""
     return name in PRESETS or name.endswith(_PRESET_DOMAINS)
+
+
+def is_nowhere(name: str, preset: str) -> bool:
+    """Tell whether neither an upstream's name nor its preset says where it is asked: the name is
+    a word, such as `hub`, and no host."""
+    if "." in name or ":" in name or name in ("localhost", TEMPLATE):
+        return False
+    return preset.lower() in ("", *_PRESETS_WITHOUT_PLACE)
 
 
 def _usable_port(host: str) -> bool:

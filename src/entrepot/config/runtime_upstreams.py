@@ -15,7 +15,7 @@ from entrepot.config.errors import ConfigError, Problem
 from entrepot.config.loading import overlay, tables
 from entrepot.config.model import TABLE_SETTINGS, Name, Settings
 from entrepot.config.registry_names import TEMPLATE
-from entrepot.config.table_contradictions import upstream_problems
+from entrepot.config.table_contradictions import nowhere_problems, upstream_problems
 from entrepot.config.toml_documents import toml_document
 from entrepot.config.toml_text import heading, literal
 from entrepot.config.upstreams import UpstreamSettings
@@ -133,6 +133,7 @@ def _checked(layer: Layer, problems: list[Problem]) -> Mapping[str, UpstreamSett
     if TEMPLATE in upstreams:
         hint = "write it into the configuration"
         problems.append(Problem(origins[_TABLE, TEMPLATE], "* cannot be set at run time", hint))
+    problems = problems or nowhere_problems(upstreams, origins)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return upstreams

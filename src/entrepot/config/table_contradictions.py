@@ -10,7 +10,7 @@ from typing import Final
 from entrepot.config.endpoints import parse_endpoint
 from entrepot.config.errors import Problem
 from entrepot.config.model import Name
-from entrepot.config.registry_names import TEMPLATE
+from entrepot.config.registry_names import PRESETS, TEMPLATE, is_nowhere
 from entrepot.config.upstreams import SiteSettings, UpstreamSettings
 from entrepot.config.urls import is_loopback, url_host
 
@@ -38,6 +38,18 @@ def upstream_problems(
     for key in ("aliases", "hosts"):
         problems += _shared_names(upstreams, key, origins)
     return problems
+
+
+def nowhere_problems(
+    upstreams: Mapping[str, UpstreamSettings], origins: Mapping[Name, str]
+) -> list[Problem]:
+    """Find upstreams of which nothing says where they are. To be asked where nothing else is
+    wrong: a key that is mistyped may have said it."""
+    return [
+        _problem("upstreams", name, _nowhere(name), origins)
+        for name, one in upstreams.items()
+        if is_nowhere(name, one.preset) and not (one.endpoints or one.discovery)
+    ]
 
 
 def site_problems(sites: Mapping[str, SiteSettings], origins: Mapping[Name, str]) -> list[Problem]:
@@ -110,6 +122,16 @@ _UPSTREAM_RULES: Final[tuple[Callable[[UpstreamSettings], Iterator[_Fault]], ...
     _redirect,
     _plain_http,
 )
+
+
+def _nowhere(name: str) -> _Fault:
+    near = [one for one in PRESETS if name in one] or PRESETS[:3]
+    return (
+        "endpoints",
+        f"is missing: {name} is a word and no registry's host",
+        f'set endpoints = ["https://HOST"], or name the registry by its host, e.g. '
+        f"{' or '.join(near)}",
+    )
 
 
 def _template_faults(template: UpstreamSettings) -> Iterator[_Fault]:

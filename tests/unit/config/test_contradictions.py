@@ -3,7 +3,7 @@
 import pytest
 
 from entrepot.config import ConfigError, load
-from entrepot.config.registry_names import PRESETS, has_preset
+from entrepot.config.registry_names import PRESETS, has_preset, is_nowhere
 from entrepot.rules import upstream_presets
 from tests.unit.config.reading import ConfigFile
 
@@ -53,9 +53,9 @@ from tests.unit.config.reading import ConfigFile
 def test_an_upstream_must_agree_with_itself(
     toml: ConfigFile, text: str, place: int, message: str, hint: str
 ) -> None:
-    problem = toml.problem(f"[upstreams.a]\n{text}\n")
+    problem = toml.problem(f"[upstreams.'a.test']\n{text}\n")
     assert problem.origin == f":{place}"
-    assert problem.message == f"upstreams.a.{message}"
+    assert problem.message == f"upstreams.a.test.{message}"
     assert hint in problem.hint
 
 
@@ -74,7 +74,7 @@ def test_an_upstream_must_agree_with_itself(
     ],
 )
 def test_what_does_agree(toml: ConfigFile, text: str) -> None:
-    assert toml.load(f"[upstreams.a]\n{text}\n").upstreams
+    assert toml.load(f"[upstreams.'a.test']\n{text}\n").upstreams
 
 
 @pytest.mark.parametrize(
@@ -97,19 +97,55 @@ def test_what_stands_for_all_registries_is_of_none(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[upstreams.a]\naliases = ['b']\n[upstreams.b]\n", "upstreams.a.aliases has b"),
         (
-            "[upstreams.a]\naliases = ['c']\n[upstreams.b]\naliases = ['c']\n",
-            "upstreams.b.aliases has c, which is a's",
+            "[upstreams.'a.x']\naliases = ['b.x']\n[upstreams.'b.x']\n",
+            "upstreams.a.x.aliases has b.x",
         ),
         (
-            "[upstreams.a]\nhosts = ['h:1']\n[upstreams.b]\nhosts = ['h:1']\n",
-            "upstreams.b.hosts has h:1, which is a's",
+            "[upstreams.'a.x']\naliases = ['c']\n[upstreams.'b.x']\naliases = ['c']\n",
+            "upstreams.b.x.aliases has c, which is a.x's",
+        ),
+        (
+            "[upstreams.'a.x']\nhosts = ['h:1']\n[upstreams.'b.x']\nhosts = ['h:1']\n",
+            "upstreams.b.x.hosts has h:1, which is a.x's",
         ),
     ],
 )
 def test_a_name_leads_to_one_upstream(toml: ConfigFile, text: str, message: str) -> None:
     assert toml.problem(text).message.startswith(message)
+
+
+@pytest.mark.parametrize("text", ["", "preset = 'custom'", "preset = 'jfrog'", "mode = 'redirect'"])
+def test_a_word_alone_says_nowhere(toml: ConfigFile, text: str) -> None:
+    """BE-08: it would be taken for a host, and asked at https://hub."""
+    problem = toml.problem(f"[upstreams.hub]\n{text}\n")
+    assert problem.origin == ":1"
+    assert problem.message.startswith("upstreams.hub.endpoints is missing: hub is a word")
+    assert 'set endpoints = ["https://HOST"]' in problem.hint
+    assert "docker.io" in problem.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[upstreams.hub]\nendpoints = ['https://a.x']",
+        "[upstreams.hub]\ndiscovery = 'dns+https://a.x'",
+        "[upstreams.hub]\npreset = 'dockerhub'",
+        "[upstreams.localhost]",
+        "[upstreams.'hub:5000']",
+        "[upstreams.'*']\nfailures = 7",
+    ],
+    ids=["endpoints", "discovery", "preset", "localhost", "port", "template"],
+)
+def test_what_says_where_it_is(toml: ConfigFile, text: str) -> None:
+    assert toml.load(f"{text}\n").upstreams
+
+
+def test_presets_without_a_place_are_those_that_have_none() -> None:
+    for preset in upstream_presets.PRESETS:
+        for word in (preset.name, *preset.aliases, *preset.words):
+            has_place = bool(upstream_presets.preset_for("*", word).endpoints)
+            assert is_nowhere("hub", word) is not has_place, word
 
 
 def test_an_upstream_may_repeat_its_own_names(toml: ConfigFile) -> None:
@@ -178,7 +214,7 @@ def test_names_without_a_registry_lead_to_one_place(toml: ConfigFile) -> None:
     [
         ("[cache]\npath = '/srv/entrepot'", "cache.path"),
         ("[cache]\npath = '/srv'", "cache.path"),
-        ("[upstreams.a]\ncache_path = '/srv/x/../entrepot/'", "upstreams.a.cache_path"),
+        ("[upstreams.'a.x']\ncache_path = '/srv/x/../entrepot/'", "upstreams.a.x.cache_path"),
     ],
 )
 def test_a_cache_is_not_where_hosted_content_is(toml: ConfigFile, text: str, name: str) -> None:
@@ -191,7 +227,7 @@ def test_a_cache_may_be_inside_the_data_directory(toml: ConfigFile) -> None:
 
 
 def test_a_contradiction_is_placed_where_it_was_written_also_in_the_environment() -> None:
-    environ = {"ENTREPOT_UPSTREAMS": '{"a": {"username": "u"}}'}
+    environ = {"ENTREPOT_UPSTREAMS": '{"a.x": {"username": "u"}}'}
     with pytest.raises(ConfigError) as raised:
         load(None, environ, {})
     assert [problem.origin for problem in raised.value.problems] == ["ENTREPOT_UPSTREAMS"]

@@ -32,7 +32,7 @@ UPSTREAMS: Final = {
         aliases=("hub",),
     ),
     "b.example:5000": UpstreamSettings(proxy=""),
-    "team": UpstreamSettings(),
+    "team.test": UpstreamSettings(),
 }
 
 
@@ -55,8 +55,8 @@ def test_what_is_written_is_read_again_secrets_included(file: Path) -> None:
 
 
 def test_only_what_differs_from_the_default_is_written(file: Path) -> None:
-    write_runtime_upstreams(file, {"team": UpstreamSettings(failures=7)})
-    assert file.read_text().splitlines()[1:] == ["", "[upstreams.team]", "failures = 7"]
+    write_runtime_upstreams(file, {"team.test": UpstreamSettings(failures=7)})
+    assert file.read_text().splitlines()[1:] == ["", '[upstreams."team.test"]', "failures = 7"]
 
 
 def test_only_the_owner_may_read_it(file: Path) -> None:

@@ -27,7 +27,7 @@ password = "geheim-1"
 headers = ["X-Key: geheim-2"]
 proxy = "socks5://user:geheim-3@127.0.0.1:1080"
 
-[upstreams.empty]
+[upstreams."empty.test"]
 
 [sites.eu]
 url = "https://b.example/{digest}"
@@ -89,7 +89,9 @@ def files(draw: st.DrawFn) -> str:
         for (of, key), setting in SETTINGS.items():
             if of == section and key not in LEFT_OUT and draw(st.booleans()):
                 lines.append(f"{key} = {literal(draw(values_of(setting)))}")
-    names = draw(st.lists(st.sampled_from(["docker.io", "b:5000", "[::1]:1", "team"]), unique=True))
+    names = draw(
+        st.lists(st.sampled_from(["docker.io", "b:5000", "[::1]:1", "team.x"]), unique=True)
+    )
     for name in names:
         lines.append(heading("upstreams", name))
         for key, setting in TABLE_SETTINGS["upstreams"].items():
@@ -133,11 +135,11 @@ def test_tables_show_what_was_given_and_where(toml: ConfigFile) -> None:
         f'headers = ["X-Key: ***"]  # {toml.path}:8\n'
         f'proxy = "socks5://user:***@127.0.0.1:1080"  # {toml.path}:9\n'
         "failures = 3  # ENTREPOT_UPSTREAMS\n"
-        f"\n[upstreams.empty]  # {toml.path}:11\n"
+        f'\n[upstreams."empty.test"]  # {toml.path}:11\n'
         f"\n[sites.eu]  # {toml.path}:13\n"
     ) in toml_text
     tree = json.loads(reference.as_json(resolved))
-    assert tree["upstreams"]["empty"] == {}
+    assert tree["upstreams"]["empty.test"] == {}
     assert tree["upstreams"]["docker.io"]["failures"] == {
         "value": 3,
         "origin": "ENTREPOT_UPSTREAMS",

@@ -14,7 +14,7 @@ def test_an_upstream_is_a_table(toml: ConfigFile) -> None:
         '[upstreams."registry.example.com:5000"]\n'
         'endpoints = ["https://near.example.com weight=3"]\n'
         'max_size = "500m"\ntag_ttl = 30\nproxy = "none"\nca_file = "/x.pem"\n'
-        "[upstreams.team]\n"
+        "[upstreams.'team.test']\n"
     )
     assert settings.upstreams == {
         "registry.example.com:5000": UpstreamSettings(
@@ -24,7 +24,7 @@ def test_an_upstream_is_a_table(toml: ConfigFile) -> None:
             proxy="",
             ca_file=Path("/x.pem"),
         ),
-        "team": UpstreamSettings(),
+        "team.test": UpstreamSettings(),
     }
 
 
@@ -53,7 +53,7 @@ def test_docker_hub_has_one_name(toml: ConfigFile, name: str) -> None:
     "name", ["hub", "a-1", "localhost:5000", "127.0.0.1:5000", "[::1]:5000", "quay.io"]
 )
 def test_an_upstream_is_called_by_its_host_or_a_word(toml: ConfigFile, name: str) -> None:
-    assert [*toml.load(f'[upstreams."{name}"]\n').upstreams] == [name]
+    assert [*toml.load(f'[upstreams."{name}"]\npreset = "quay"\n').upstreams] == [name]
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,13 @@ def test_all_mistakes_are_told_at_once(toml: ConfigFile) -> None:
 
 def test_the_environment_has_tables_as_json(toml: ConfigFile) -> None:
     environ = {
-        "ENTREPOT_UPSTREAMS": json.dumps({"quay.io": {"max_size": "1g"}, "b": {}}),
+        "ENTREPOT_UPSTREAMS": json.dumps({"quay.io": {"max_size": "1g"}, "b.test": {}}),
         "ENTREPOT_SITES": '{"eu": {"url": "https://b.example.com/{hex}", "networks": ["::/0"]}}',
     }
     settings = toml.load('[upstreams."quay.io"]\nmax_size = 1\ntag_ttl = 2\n', environ)
     assert settings.upstreams == {
         "quay.io": UpstreamSettings(max_size=1024**3, tag_ttl=2.0),
-        "b": UpstreamSettings(),
+        "b.test": UpstreamSettings(),
     }
     assert settings.sites["eu"].networks == ("::/0",)
     origins = resolve(toml.path, environ, {}).origins

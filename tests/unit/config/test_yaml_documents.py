@@ -19,7 +19,7 @@ default_registry = "docker.io"
 max_size = "1g"
 insecure = true
 
-[upstreams.b]
+[upstreams."b.test"]
 """
 
 IN_YAML = """\
@@ -33,7 +33,7 @@ upstreams:
   docker.io: &hub
     max_size: 1g
     insecure: true
-  b:
+  b.test:
 """
 
 
@@ -50,10 +50,12 @@ def test_yml_is_yaml_and_other_names_are_toml(yaml: ConfigFile) -> None:
 
 
 def test_anchors_are_unfolded(yaml: ConfigFile) -> None:
-    text = "upstreams:\n  a: &a {max_size: 1g, failures: 2}\n  b:\n    <<: *a\n    failures: 3\n"
+    text = (
+        "upstreams:\n  a.x: &a {max_size: 1g, failures: 2}\n  b.x:\n    <<: *a\n    failures: 3\n"
+    )
     upstreams = yaml.load(text).upstreams
-    assert upstreams["b"].max_size == upstreams["a"].max_size
-    assert (upstreams["a"].failures, upstreams["b"].failures) == (2, 3)
+    assert upstreams["b.x"].max_size == upstreams["a.x"].max_size
+    assert (upstreams["a.x"].failures, upstreams["b.x"].failures) == (2, 3)
 
 
 def test_an_empty_file_sets_nothing(yaml: ConfigFile) -> None:
