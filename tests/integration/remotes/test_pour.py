@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import sys
 import threading
-from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from entrepot.adapters.remotes.exchange import Request
 from entrepot.adapters.remotes.transport import CurlTransport
 from entrepot.adapters.remotes.transport_settings import TransportSettings
+from entrepot.adapters.remotes.transport_threads import MOST
 from entrepot.oci.errors import ConnectionLost, StoreFull
 from tests.certificates import make_certificate
 from tests.integration.remotes.egress_proxies import squid
@@ -148,6 +150,103 @@ async def test_more_can_be_poured_at_a_time_than_threads_work(transport: CurlTra
         assert await asyncio.gather(*(pour(server.url) for _ in range(20))) == [CONTENT] * 20
         go_on.set()
         assert await slow == [CONTENT] * 20
+
+
+@pytest.mark.parametrize("drip", [0.0, 0.02, 1.5], ids=["silent", "dripping", "now and then"])
+async def test_any_number_of_slow_transfers_keep_nobody_waiting(
+    transport: CurlTransport, drip: float
+) -> None:
+    """There are many more of them than threads; each gets what comes for it all the same."""
+    go_on = asyncio.Event()
+    most = MOST * 3 // 2
+
+    async def script(peer: Peer) -> None:
+        slow = "/slow" in await peer.head()
+        await peer.send(ANNOUNCED, CONTENT[:1000])
+        sent = 1000
+        while slow and not go_on.is_set():
+            if drip:
+                await peer.send(CONTENT[sent : sent + 10])
+                sent += 10
+            with suppress(TimeoutError):
+                async with asyncio.timeout(drip or None):
+                    await go_on.wait()
+        await peer.send(CONTENT[sent:])
+
+    async def pour(url: str, basin: Basin) -> bytes:
+        async with transport.send(Request("GET", url, bulk=True, eager=True)) as response:
+            await response.pour(basin)
+        return bytes(basin.content)
+
+    async with scripted(script) as server:
+        basins = [Basin() for _ in range(most)]
+        slow = asyncio.gather(*(pour(f"{server.url}/slow", one) for one in basins))
+        async with asyncio.timeout(20):
+            for basin in basins:
+                await until(basin, 1000)
+        async with asyncio.timeout(5):
+            assert await pour(server.url, Basin()) == CONTENT
+        go_on.set()
+        assert await slow == [CONTENT] * most
+
+
+async def test_who_finds_no_thread_free_is_told_after_the_time_of_a_stall() -> None:
+    """All of them wait for a disk that has gone; nobody waits for ever with them."""
+    back, begun = threading.Event(), set[int]()
+
+    def stuck(_piece: memoryview) -> None:
+        begun.add(threading.get_ident())
+        back.wait()
+
+    async def pour(sink: Callable[[memoryview], None]) -> None:
+        async with made.send(bulk(server)) as response:
+            await response.pour(sink)
+
+    made = CurlTransport(IMPATIENT, {})
+    async with scripted(whole) as server:
+        pouring = [asyncio.create_task(pour(stuck)) for _ in range(MOST)]
+        try:
+            await asyncio.to_thread(wait_until, lambda: len(begun) == MOST)
+            async with asyncio.timeout(5):
+                with pytest.raises(ConnectionLost, match="all threads here were busy"):
+                    await pour(Basin())
+        finally:
+            back.set()
+            await asyncio.wait(pouring)
+            await made.close()
+
+
+async def test_a_transfer_without_a_thread_stalls_is_cancelled_and_closed_like_any() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(ANNOUNCED, CONTENT[:MIB])
+        await peer.gone()
+
+    async def pour(basin: Basin) -> None:
+        async with made.send(bulk(server)) as response:
+            await response.pour(basin)
+
+    made = CurlTransport(TransportSettings(stall_timeout=3), {})
+    async with scripted(script) as server:
+        basins = [Basin() for _ in range(2)]
+        stalling, cancelled = (asyncio.create_task(pour(basin)) for basin in basins)
+        for basin in basins:
+            await until(basin, MIB)
+        await asyncio.sleep(1.5)  # the threads have been given back
+        assert "_serve" not in {frame.f_code.co_name for frame in sys._current_frames().values()}
+        cancelled.cancel()
+        async with asyncio.timeout(0.2):
+            await asyncio.wait([cancelled])
+        assert cancelled.cancelled()
+        with pytest.raises(ConnectionLost, match="stood still"):
+            await stalling
+        closing = asyncio.create_task(pour(basins[0]))
+        await until(basins[0], 2 * MIB)
+        await asyncio.sleep(1.5)
+        await made.close()
+        async with asyncio.timeout(0.2):
+            with pytest.raises(ConnectionLost, match="given up"):
+                await closing
 
 
 async def test_what_came_before_the_end_is_poured_first(transport: CurlTransport) -> None:

@@ -54,7 +54,7 @@ class CurlTransport:
         self._trust: dict[str, Trust] = {}
         self._proxies: dict[str, Proxy | None] = {}
         self._transfers: TransferLoop | None = None
-        self._lanes = Lanes(self._settings.connections)
+        self._lanes = Lanes(self._settings.connections, self._settings.stall_timeout)
         self._active: set[Transfer] = set()
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False

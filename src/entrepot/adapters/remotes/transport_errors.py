@@ -189,6 +189,14 @@ def stalled(peer: Peer, seconds: float, waiting: bool) -> RegistryFailure:
     return ConnectionLost(f"{peer} {what} {seconds:g} s; check the network and try again")
 
 
+def crowded(peer: Peer, seconds: float) -> RegistryFailure:
+    """Return the error of a transfer that no thread was free for."""
+    return ConnectionLost(
+        f"the transfer with {peer} was given up: for {seconds:g} s all threads here were busy with "
+        "others; check that the disk keeps up, and try again"
+    )
+
+
 def closed(peer: Peer) -> RegistryFailure:
     """Return the error of a transfer whose transport was closed under it."""
     return ConnectionLost(f"the transfer with {peer} was given up, as its client was closed")

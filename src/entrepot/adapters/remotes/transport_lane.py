@@ -3,6 +3,10 @@
 On the event loop each 16 KiB that libcurl shows is a call beside everything else that runs there;
 what has been received is cold before it is hashed, and threads wait for each other. A thread that
 receives, hashes and writes by itself needs a quarter less of CPU time, and half of the memory.
+
+There are only so many threads (`transport_threads`). A transfer that has had nothing to do for a
+while gives its thread back, at once where others wait, and is watched by the event loop until
+there is something; so those that stand still or drip keep nobody waiting.
 """
 
 import asyncio
@@ -11,7 +15,6 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Lock, get_ident
 from typing import Any, Final, Protocol
@@ -19,6 +22,7 @@ from typing import Any, Final, Protocol
 import pycurl
 
 from entrepot.adapters.remotes.transport_loop import TransferLoop
+from entrepot.adapters.remotes.transport_threads import Threads
 from entrepot.ports.image_end import Sink
 
 BLOCK: Final = 1 << 20
@@ -39,8 +43,14 @@ _AT_ONCE: Final = 256 << 10
 _LOOK: Final = 0.2
 """Seconds that a thread waits for the network before it looks whether it is to stop."""
 
-_MOST_THREADS: Final = 64
-"""How many bodies are moved at a time; the others wait."""
+_QUIET: Final = 1.0
+"""Seconds without anything to do after which a thread is given back."""
+
+_QUIET_IF_WANTED: Final = 0.005
+"""The same where another transfer waits for a thread."""
+
+_SLICE: Final = 0.5
+"""Seconds after which a thread is given back then, however much there is to do."""
 
 _REFUSED: Final = 0
 """What tells libcurl that a piece was not taken, which ends the transfer."""
@@ -105,7 +115,7 @@ class Driven(Protocol):
         ...
 
     def finish(self) -> None:
-        """Do what is left, at the thread's end."""
+        """Do what is left, whenever the thread is given back."""
         ...
 
 
@@ -115,57 +125,120 @@ class Lane(TransferLoop):
     The event loop drives it, except in `drive`.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, threads: ThreadPoolExecutor, turn: Turn
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Threads, turn: Turn) -> None:
         self._poller: Any = None
         self._deadline: float | None = None
         self._threads = threads
+        self._woken: asyncio.Future[None] | None = None
         self.turn = turn
+        self.waits = False
+        """There is no thread free for it."""
         super().__init__(loop, 1)
 
     async def drive(self, work: Driven, begin: Callable[[], None]) -> None:
-        """Call `begin`, then drive the transfer, all in a thread, until it has ended or `work`
-        is stopped; then finish that. A cancellation stops it and waits for the thread."""
+        """Call `begin`, then drive the transfer, all in threads, until it has ended or `work`
+        is stopped. A cancellation stops it and waits for the thread. Raise NoThread."""
         self._hand_over()
-        job = self._loop.run_in_executor(self._threads, self._run, work, begin)
         try:
-            await asyncio.shield(job)
-        except asyncio.CancelledError:
+            await self._drive(work, begin)
+            while self._finished and not work.stopped:
+                await self._until_ready()
+                await self._drive(work, None)
+        except BaseException:
             work.stop()
-            while not job.done():
-                try:
-                    await asyncio.wait([job])
-                except asyncio.CancelledError:
-                    continue  # the sink's file is closed next
-            job.exception()
             raise
         finally:
             self._take_back()
 
-    def _run(self, work: Driven, begin: Callable[[], None]) -> None:
+    def wake(self) -> None:
+        """Look at the work again, if it waits for the network without a thread."""
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    async def _drive(self, work: Driven, begin: Callable[[], None] | None) -> None:
+        """Drive the transfer in one thread, until it has ended or gives that back."""
+        self.waits = True
+        try:
+            await self._threads.take()
+        finally:
+            self.waits = False
+        try:
+            if work.stopped:
+                return
+            job = self._loop.run_in_executor(self._threads.pool, self._run, work, begin)
+            try:
+                await asyncio.shield(job)
+            except asyncio.CancelledError:
+                work.stop()
+                while not job.done():
+                    try:
+                        await asyncio.wait([job])
+                    except asyncio.CancelledError:
+                        continue  # the sink's file is closed next
+                job.exception()
+                raise
+        finally:
+            self._threads.give_back()
+
+    async def _until_ready(self) -> None:
+        """Wait until there is something to do, which is left to a thread."""
+        self._woken = self._loop.create_future()
+        watched, timer = dict(self._watched), None
+        for socket, interest in watched.items():
+            if interest & pycurl.POLL_IN:
+                self._loop.add_reader(socket, self.wake)
+            if interest & pycurl.POLL_OUT:
+                self._loop.add_writer(socket, self.wake)
+        if self._deadline is not None:
+            left = max(0.0, self._deadline - time.monotonic())
+            timer = self._loop.call_later(left, self.wake)
+        try:
+            await self._woken
+        finally:
+            self._woken = None
+            if timer is not None:
+                timer.cancel()
+            for socket in watched:
+                self._loop.remove_reader(socket)
+                self._loop.remove_writer(socket)
+
+    def _run(self, work: Driven, begin: Callable[[], None] | None) -> None:
         self.turn.take()
         try:
-            begin()
+            if begin is not None:
+                begin()
             work.look()
-            while self._finished and not work.stopped:
-                with self.turn.left():
-                    ready = self._poller.poll(self._pause())
-                for socket, events in ready:
-                    self._act(socket, _readiness(events))
-                work.look()
-                if self._deadline is not None and self._deadline <= time.monotonic():
-                    self._deadline = None
-                    self._act(pycurl.SOCKET_TIMEOUT, 0)
+            self._serve(work)
         finally:
             try:
                 work.finish()
             finally:
                 self.turn.leave()
 
+    def _serve(self, work: Driven) -> None:
+        """Move what comes, for as long as the thread is worth it."""
+        begun = moved = time.monotonic()
+        while self._finished and not work.stopped:
+            with self.turn.left():
+                ready = self._poller.poll(self._pause())
+            for socket, events in ready:
+                self._act(socket, _readiness(events))
+            work.look()
+            now = time.monotonic()
+            if self._deadline is not None and self._deadline <= now:
+                self._deadline = None
+                self._act(pycurl.SOCKET_TIMEOUT, 0)
+            if ready:
+                moved = now
+            wanted = self._threads.wanted
+            if now - moved >= (_QUIET_IF_WANTED if wanted else _QUIET):
+                return
+            if wanted and now - begun >= _SLICE:
+                return
+
     def _pause(self) -> int:
         """Return how many milliseconds to wait for the network."""
-        left = _LOOK
+        left = _QUIET_IF_WANTED if self._threads.wanted else _LOOK
         if self._deadline is not None:
             left = max(0.0, min(left, self._deadline - time.monotonic()))
         return round(left * 1000 + 0.5)
@@ -207,12 +280,12 @@ class Lane(TransferLoop):
 
 class Lanes:
     """The lanes to each origin, the idle ones ready for the next transfer; at most `idle` are
-    kept."""
+    kept. `patience` is how many seconds a transfer waits for a thread."""
 
-    def __init__(self, idle: int) -> None:
+    def __init__(self, idle: int, patience: float) -> None:
         self._idle: deque[tuple[Origin, Lane]] = deque()
         self._most = idle
-        self._threads = ThreadPoolExecutor(_MOST_THREADS, "pour")
+        self._threads = Threads(patience)
         self._turn = Turn()
         self._closed = False
 
@@ -235,7 +308,7 @@ class Lanes:
         self._closed = True
         while self._idle:
             self._idle.pop()[1].close()
-        self._threads.shutdown(wait=False)
+        self._threads.close()
 
 
 class Pour:

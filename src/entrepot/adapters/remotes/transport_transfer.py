@@ -17,12 +17,14 @@ from entrepot.adapters.remotes.exchange import Body, Request
 from entrepot.adapters.remotes.transport_body import BlockFeed, BodyFeed
 from entrepot.adapters.remotes.transport_errors import (
     Peer,
+    crowded,
     failure,
     proxy_credentials_refused,
     stalled,
 )
 from entrepot.adapters.remotes.transport_lane import Driven, Lane, Pour
 from entrepot.adapters.remotes.transport_loop import TransferLoop
+from entrepot.adapters.remotes.transport_threads import NoThread
 from entrepot.oci.errors import SizeInvalid
 from entrepot.ports.image_end import Sink
 
@@ -202,6 +204,8 @@ class Transfer:
                 self._transfers.remove(self._easy)
             else:
                 self._driven.stop()  # libcurl is the thread's; what is left is removed by `stop`
+                assert isinstance(self._transfers, Lane)
+                self._transfers.wake()
 
     def watch(self, stall: float, answer: float) -> None:
         """Fail if the other side has stood still for too long; times are seconds."""
@@ -214,6 +218,7 @@ class Transfer:
             self._paused
             or (isinstance(self._feed, BodyFeed) and self._feed.starved)
             or (self._driven is not None and self._driven.busy)
+            or (isinstance(self._transfers, Lane) and self._transfers.waits)
         )
         if ours or moved != self._moved:
             self._moved, self._moved_at = moved, now
@@ -269,6 +274,8 @@ class Transfer:
         self._driven = work
         try:
             await self._transfers.drive(work, begin)
+        except NoThread as error:
+            raise crowded(self._peer, error.seconds) from None
         finally:
             self._driven = None
 
