@@ -8,13 +8,14 @@
 Each divergence is an event once, until the endpoints say something else.
 """
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import RegistryError
+from entrepot.oci.errors import RegistryError, Unavailable
 from entrepot.oci.reference import Tag
 from entrepot.ports.cache_index import CachedTag
 from entrepot.rules import freshness
@@ -96,7 +97,8 @@ class LatestTags:
             self._told.popitem(last=False)
         if told != before:
             detail = f"{told}; {chosen} is served"
-            await place.cache.note("tag.diverged", source.repository, tag, detail)
+            with contextlib.suppress(Unavailable):
+                await place.cache.note("tag.diverged", source.repository, tag, detail)
 
 
 def descriptor_of(cached: CachedTag) -> Descriptor:

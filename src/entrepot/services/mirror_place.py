@@ -8,7 +8,7 @@ from typing import Literal
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import BlobUnknown, ManifestUnknown, StoreFull
+from entrepot.oci.errors import BlobUnknown, ManifestUnknown, Unavailable
 from entrepot.ports.delivery import Delivery, Stream
 from entrepot.rules import freshness
 from entrepot.rules.sources import Mirrored
@@ -65,7 +65,7 @@ class MirrorPlace:
         """Remember for a short while that the upstream has not this."""
         until = freshness.absent_until(self.cache.clock.now(), self.rules.negative_ttl)
         if until is not None:
-            with contextlib.suppress(StoreFull):  # then it is asked again sooner
+            with contextlib.suppress(Unavailable):  # then it is asked again sooner
                 await self.cache.index.names.set_absent(
                     source.repository, reference, until, blob=blob
                 )
@@ -78,7 +78,7 @@ class MirrorPlace:
         except BlobUnknown:
             await self.note_absent(source, str(digest), blob=True)
             raise
-        with contextlib.suppress(StoreFull):  # then it is proved again the next time
+        with contextlib.suppress(Unavailable):  # then it is proved again the next time
             await self.cache.index.names.link(
                 source.repository, blobs=[(digest, size)], at=self.cache.clock.now()
             )

@@ -4,6 +4,7 @@ both. A client gets a blob only through a repository that the upstream has shown
 import asyncio
 import contextlib
 from collections.abc import Iterable
+from itertools import islice
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
@@ -17,6 +18,9 @@ from entrepot.services.unasked import unasked
 
 _PREFETCHES = 3
 """Blobs that are prefetched at once."""
+
+_MOST_PREFETCHED = 100
+"""Blobs of one manifest that are prefetched: anybody can write thousands into one."""
 
 _SMALL = 64 << 10
 """Bytes up to which an answer waits for the blob's first one: a small blob cannot be read before it
@@ -85,9 +89,10 @@ class MirroredBlobs:
     async def head(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> MirroredBlob:
         """Return a blob's size truthfully, downloading nothing."""
         linked = await place.cache.index.names.blob(source.repository, digest)
-        if linked is not None and await place.cache.find(digest) is not None:
+        found = await place.cache.find(digest) if linked is not None else None
+        if found is not None:
             place.cache.use.answered(place.upstream.name, "blob", "hit")
-            return MirroredBlob(digest, linked, nothing)
+            return MirroredBlob(digest, found.size, nothing)
         await place.refuse_absent(source, str(digest), blob=True)
         place.cache.use.answered(place.upstream.name, "blob", "miss")
         return MirroredBlob(digest, await place.prove(source, digest), nothing)
@@ -107,7 +112,7 @@ class MirroredBlobs:
         if not place.rules.follow_redirects:
             return
         place = unasked(place)
-        for blob in blobs:
+        for blob in islice(blobs, _MOST_PREFETCHED):
             task = asyncio.get_running_loop().create_task(self._bring(place, source, blob.digest))
             self._prefetching.add(task)
             task.add_done_callback(self._prefetching.discard)

@@ -142,7 +142,8 @@ class MirroredManifests:
         names = place.cache.index.names
         async with place.cache.spools.turn(f"tag {source.repository}:{tag}"):
             cached = await names.tag(source.repository, tag)
-            if cached is not None and cached.checked_at >= asked_at:
+            # What was confirmed in the future was confirmed before the clock went back.
+            if cached is not None and asked_at <= cached.checked_at <= place.cache.clock.now():
                 return Fetched(descriptor_of(cached))
             try:
                 return await self._asked_tag(place, source, tag, cached, head=head)
@@ -176,9 +177,8 @@ class MirroredManifests:
             latest = await self._latest.ask(place, source, tag, cached)
             if not head and await cache.find(latest.digest) is None:
                 latest, content = await self._content(place, source, tag, latest)
-        if content is not None:
-            await self._keep(place, source, latest, content)
-        await self._set_tag(place, source, tag, latest)
+        if content is None or await self._keep(place, source, latest, content):
+            await self._set_tag(place, source, tag, latest)
         return Fetched(latest, content)
 
     async def _content(
@@ -199,12 +199,12 @@ class MirroredManifests:
         now = cache.clock.now()
         try:
             before = await cache.index.names.set_tag(source.repository, tag, latest, at=now)
-        except StoreFull:  # it is asked for again the next time
+            if before is not None and before != latest.digest:
+                await cache.note(
+                    "tag.moved", source.repository, tag, f"from {before} to {latest.digest}"
+                )
+        except Unavailable:  # it is asked for again the next time
             return
-        if before is not None and before != latest.digest:
-            await cache.note(
-                "tag.moved", source.repository, tag, f"from {before} to {latest.digest}"
-            )
 
     async def _by_digest(
         self, place: MirrorPlace, source: Mirrored, digest: Digest, *, head: bool
@@ -241,7 +241,9 @@ class MirroredManifests:
                 await place.note_absent(source, str(digest))
                 raise
             if content is None:
-                await names.link(source.repository, manifests=[latest], at=place.cache.clock.now())
+                with contextlib.suppress(Unavailable):  # then it is asked again the next time
+                    now = place.cache.clock.now()
+                    await names.link(source.repository, manifests=[latest], at=now)
                 return Fetched(latest)
             await self._keep(place, source, latest, content)
             return Fetched(latest, content)
@@ -277,13 +279,19 @@ class MirroredManifests:
 
     async def _keep(
         self, place: MirrorPlace, source: Mirrored, latest: Descriptor, content: bytes
-    ) -> None:
-        """Store a manifest if there is room, note what it refers to, and prefetch that."""
+    ) -> bool:
+        """Store a manifest if there is room, note what it refers to, and prefetch that. Return
+        whether the index could be written: nothing more need be tried where it cannot."""
         cache = place.cache
         cache.use.fetched(place.upstream.name, "manifest", len(content))
-        with contextlib.suppress(StoreFull):
+        try:
             await cache.put(latest.digest, content, place.charge)
+        except StoreFull:
+            pass  # what it refers to can be noted all the same
+        except Unavailable:
+            return False
         await self._link(place, source, latest, content)
+        return True
 
     async def _link(
         self, place: MirrorPlace, source: Mirrored, latest: Descriptor, content: bytes
@@ -295,7 +303,7 @@ class MirroredManifests:
             parsed = None
         now = place.cache.clock.now()
         names = place.cache.index.names
-        with contextlib.suppress(StoreFull):
+        with contextlib.suppress(Unavailable):
             await names.link(source.repository, manifests=[latest], at=now)
             # What a manifest refers to may be anybody's: it is readable here only once the
             # upstream has shown it through this very repository.

@@ -108,6 +108,18 @@ def test_never_asks_again(start_mirror: StartMirror, registry: MockRegistry) -> 
     assert registry.count("*", MANIFESTS) == 1
 
 
+def test_a_clock_that_went_back_freezes_no_tag(
+    start_mirror: StartMirror, registry: MockRegistry
+) -> None:
+    """CA-02: what was confirmed in the future is confirmed anew."""
+    registry.add_image(NAME, "1")
+    mirror = start_mirror(registry)
+    get(mirror)
+    pass_time(mirror, -HOUR)
+    second = moved(registry)
+    assert get(mirror) == second.manifest
+
+
 def test_off_caches_blobs_but_no_manifest(
     start_mirror: StartMirror, registry: MockRegistry
 ) -> None:
@@ -249,6 +261,28 @@ def test_a_stalled_upstream_delays_by_the_deadline_only(
     wait_until(lambda: str(second.digest) in cache_of(mirror).stored())
     wait_until(lambda: mirror.manifest(NAME, "1").body == second.manifest)
     assert get(mirror) == second.manifest
+
+
+@pytest.mark.slow
+def test_an_index_that_another_program_has_locked_refuses_nobody(
+    start_mirror: StartMirror, registry: MockRegistry
+) -> None:
+    """HA-05: what cannot be noted now is noted the next time."""
+    image = registry.add_image(NAME, "1")
+    registry.add_image(NAME, "2", seed="two")
+    mirror = start_mirror(registry)
+    get(mirror, "2")
+    moved(registry, "2")
+    path = cache_of(mirror).path / "index.db"
+    with closing(sqlite3.connect(path, timeout=5, isolation_level=None)) as index:
+        index.execute("BEGIN IMMEDIATE")
+        assert mirror.manifest(NAME, "1").body == image.manifest
+        assert mirror.manifest(NAME, "2").status == 200, "if need be, as it was"
+        assert mirror.manifest(NAME, "3").status == 404
+        assert mirror.manifest(NAME, str(image.digest), method="HEAD").status == 200
+        index.execute("ROLLBACK")
+    assert get(mirror) == image.manifest
+    assert str(image.digest) in cache_of(mirror).stored()
 
 
 # ── absent ───────────────────────────────────────────────────────────────────────────────────────
@@ -462,6 +496,24 @@ def test_head_of_what_is_not_cached_is_true_and_downloads_nothing(
     assert mirror.manifest(NAME, absent, method="HEAD").status == 404
     assert mirror.blob(NAME, absent, method="HEAD").status == 404
     mirror.pull(NAME, "1")
+
+
+def test_head_of_a_cached_blob_tells_the_size_that_was_counted(
+    start_mirror: StartMirror, registry: MockRegistry
+) -> None:
+    """PX-04: not what an upstream has told of it."""
+    for name in (NAME, "library/other"):
+        layer = registry.add_image(name, "1", seed="same").layers[0]
+    mirror = start_mirror(registry)
+    mirror.pull("library/other", "1")
+
+    async def wrong(exchange: Exchange) -> Reply:
+        return Reply.of(200, b"short", {"Content-Type": "application/octet-stream"})
+
+    registry.fault(wrong, method="HEAD", path=f"/v2/{NAME}/blobs/*", times=None)
+    assert mirror.blob(NAME, layer.digest).body == registry.blob(layer.digest)
+    head = mirror.blob(NAME, layer.digest, method="HEAD")
+    assert head.header("Content-Length") == str(layer.size)
 
 
 def test_head_of_a_blob_is_true_where_the_upstream_refuses_it(

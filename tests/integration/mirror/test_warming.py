@@ -2,6 +2,7 @@
 manifest that was just pulled (CA-05)."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,9 @@ import pytest
 from entrepot.bootstrap import SystemClock
 from entrepot.bootstrap.proxy import OpenedProxy, opened_proxy
 from entrepot.config import load
+from entrepot.oci.digest import Digest
 from entrepot.oci.errors import ManifestUnknown, StoreFull, Unavailable
+from entrepot.oci.media_types import OCI_LAYER
 from entrepot.oci.platform import Platform
 from entrepot.oci.reference import RepositoryName, Tag
 from entrepot.ports.mirror_books import NoBooks
@@ -275,6 +278,25 @@ def test_a_client_joins_what_is_prefetched(
     assert mirror.blob("team/app", str(layer.digest)).body == registry.blob(layer.digest)
     assert registry.count("*", f"*/blobs/{layer.digest}") == 1
     wait_until(lambda: cache_of(mirror).usage("hits") + cache_of(mirror).usage("coalesced") == 1)
+
+
+@pytest.mark.slow
+def test_a_manifest_of_thousands_of_layers_spends_no_budget(
+    start_mirror: StartMirror, registry: MockRegistry
+) -> None:
+    """CA-05: a hundred are prefetched; whoever wants the others asks for them."""
+    layers = [
+        {"mediaType": OCI_LAYER, "digest": str(Digest.of(b"%d" % number)), "size": 10}
+        for number in range(300)
+    ]
+    image = registry.add_image("team/app", None)
+    content = json.dumps({**json.loads(image.manifest), "layers": layers}).encode()
+    registry.add_manifest("team/app", "1", content, image.descriptor.media_type)
+    mirror = start_mirror(registry, cache={"prefetch": "true"})
+    assert mirror.manifest("team/app", "1").status == 200
+    wait_until(lambda: registry.count("GET", f"*/blobs/{layers[98]['digest']}") == 1)
+    with pytest.raises(AssertionError):
+        wait_until(lambda: registry.count("GET", "*/blobs/*") > 100, seconds=1.0)
 
 
 def test_nothing_is_prefetched_unless_it_is_set(
