@@ -306,6 +306,7 @@ async def _work(
             settings, environ=os.environ, books=books.mirror, clock=SystemClock()
         ) as mirroring,
     ):
+        books.mirror.name(lambda: mirroring.upstreams)
         registry = replace(hosted, proxy=mirroring.proxy)
         beside = faces(settings, mirroring, key, SystemClock())
         api = _api(settings, registry, beside.guard)

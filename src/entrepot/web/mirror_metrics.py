@@ -11,10 +11,12 @@
     entrepot_upstream_breaker_open{upstream,endpoint}             0 closed, 1 on trial, 2 open
     entrepot_upstream_rate_limit{upstream}, entrepot_upstream_rate_limit_remaining{upstream}
 
-A server that mirrors whatever it is asked for meets any number of upstreams; those beyond the
-first MOST_UPSTREAMS are counted together as `other`.
+A server that mirrors whatever it is asked for meets any number of upstreams. Those that are
+configured always have their names; of the others, those beyond the first MOST_UNLISTED are counted
+together as `other`.
 """
 
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -25,7 +27,7 @@ from entrepot.web.metric_files import Counter, Histogram, open_values, series_ke
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-MOST_UPSTREAMS: Final = 50
+MOST_UNLISTED: Final = 50
 GAUGES: Final = ("gauge_livemax", "gauge_livemin")
 """Kinds of the files of values that count only while their worker lives."""
 
@@ -59,8 +61,13 @@ class MirrorMetrics:
         self._lowest = open_values(value_path(directory, "gauge_livemin", slot))
         self._counts: dict[tuple[str, ...], Counter] = {}
         self._durations: dict[tuple[str, str], Histogram] = {}
-        self._known: set[str] = set()
+        self._unlisted: set[str] = set()
+        self._listed: Callable[[], Container[str]] = tuple
         self._log: FilteringBoundLogger = logs.get_logger("upstream")
+
+    def name(self, listed: Callable[[], Container[str]]) -> None:
+        """Take notice of the upstreams that are configured, as they are whenever asked."""
+        self._listed = listed
 
     def asked(self, upstream: str, kind: Kind, outcome: Outcome) -> None:
         """See `MirrorBooks.asked`."""
@@ -164,9 +171,9 @@ class MirrorMetrics:
         count.pending += amount
 
     def _shown(self, upstream: str) -> str:
-        if upstream in self._known:
+        if upstream in self._unlisted or upstream in self._listed():
             return upstream
-        if len(self._known) >= MOST_UPSTREAMS:
+        if len(self._unlisted) >= MOST_UNLISTED:
             return "other"
-        self._known.add(upstream)
+        self._unlisted.add(upstream)
         return upstream

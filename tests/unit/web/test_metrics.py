@@ -12,11 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from entrepot import __version__
 from entrepot.web import metrics
 from entrepot.web.metrics import Metrics
+from entrepot.web.mirror_metrics import MOST_UNLISTED
 
 WORKER = """
 import sys
 from pathlib import Path
 from entrepot.web.metrics import Metrics
+from entrepot.web.mirror_metrics import MOST_UNLISTED
 
 worker = Metrics(Path(sys.argv[1]), int(sys.argv[2]))
 for word in sys.argv[3:]:
@@ -234,3 +236,23 @@ def test_more_series_than_expected_make_the_files_grow(worker: Metrics) -> None:
     samples = scrape(worker)
     total = [value for name, value in samples.items() if name.startswith("registry_http_requests_")]
     assert total == [1] * 400 * len(metrics.HANDLERS)
+
+
+def test_strangers_take_no_configured_upstreams_name_away(worker: Metrics) -> None:
+    """Whoever is configured, also later, has a series of its own; of the others only so many."""
+    listed = ["hub.test"]
+    worker.mirror.name(lambda: listed)
+    for number in range(2 * MOST_UNLISTED):
+        worker.mirror.asked(f"{number}.test", "blob", "miss")
+    listed.append("added.test")
+    for upstream in ("hub.test", "added.test"):
+        worker.mirror.asked(upstream, "blob", "hit")
+    counts = {
+        labels: count
+        for labels, count in scrape(worker).items()
+        if labels.startswith("entrepot_mirror_answers_total")
+    }
+    answers = "entrepot_mirror_answers_total{{outcome={},type=blob,upstream={}}}".format
+    assert counts[answers("hit", "hub.test")] == counts[answers("hit", "added.test")] == 1
+    assert counts[answers("miss", "other")] == MOST_UNLISTED
+    assert len(counts) == MOST_UNLISTED + 3
