@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from entrepot.protocol.challenges import render_basic
 from tests.http_client import Client
 from tests.integration.conformance.content import random_blob
 from tests.integration.conformance.expectations import assert_refused
@@ -39,6 +40,24 @@ def total(samples: dict[Sample, float], name: str, **labels: str) -> float:
 
 
 # ── metrics ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("private", "status"), [("*", 401), ("secret/*", 200)])
+def test_metrics_need_the_login_where_everything_does(
+    start_server: StartServer, private: str, status: int
+) -> None:
+    """PX-03: nobody learns from them what a private server mirrors; probes go on without login."""
+    login = {"access.username": "ada", "access.password": "a long password"}
+    server = start_server(settings={**login, "access.private": private})
+    with server.client() as client:
+        refused = client.get("/metrics")
+        assert refused.status == status
+        if status == 401:
+            assert refused.header("WWW-Authenticate") == 'Basic realm="Entrepot"'
+            assert b"registry_http" not in refused.body
+        user = {"Authorization": render_basic("ada", "a long password")}
+        assert b"registry_http" in client.get("/metrics", user).body
+        assert client.get("/livez").status == client.get("/readyz").status == 200
 
 
 def test_counts_are_right_whichever_worker_is_asked(start_server: StartServer) -> None:

@@ -15,10 +15,10 @@ from entrepot.oci.errors import RegistryError
 from entrepot.ports.delivery import Inline
 from entrepot.protocol import mirror_paths, routes
 from entrepot.services.registry import Registry
-from entrepot.web import health
+from entrepot.web import health, metrics
 from entrepot.web.faces import Faces
 from entrepot.web.message import BodyIncomplete, Header, Request, Response
-from entrepot.web.metrics import CONTENT_TYPE, Metrics
+from entrepot.web.metrics import Metrics
 from entrepot.web.v2 import errors
 from entrepot.web.v2.api import NAMES, Api
 
@@ -114,10 +114,10 @@ class WebApplication:
                 return response
         if request.method not in ("GET", "HEAD"):
             return errors.refuse(404, f"there is nothing at {path[:300]!r}")
-        if path == "/metrics":
+        if path == metrics.PATH:
             return Response(
                 200,
-                [("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store")],
+                [("Content-Type", metrics.CONTENT_TYPE), ("Cache-Control", "no-store")],
                 Inline(await self._metrics.scrape()),
             )
         if path in health.LIVE_PATHS:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from entrepot.oci.errors import RegistryError
-from entrepot.web import purge_hook, statistics, token
+from entrepot.web import metrics, purge_hook, statistics, token
 from entrepot.web.message import BodyIncomplete, Request, Response
 from entrepot.web.pages.site import Site
 from entrepot.web.purge_hook import PurgeHook
@@ -46,4 +46,7 @@ class Faces:
         if request.path == statistics.STATISTICS_PATH:
             self.guard.check_page(request)
             return await self.statistics()
+        if request.path == metrics.PATH:
+            self.guard.check_metrics(request)
+            return None  # the application has them
         return self.site.answer(request)

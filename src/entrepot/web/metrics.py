@@ -30,6 +30,7 @@ from entrepot import __version__
 from entrepot.web.metric_files import Counter, Histogram, open_values, series_key, value_path
 from entrepot.web.mirror_metrics import GAUGES, MirrorMetrics
 
+PATH: Final = "/metrics"
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 """Media type of what `Metrics.render` returns."""
 

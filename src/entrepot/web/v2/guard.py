@@ -74,6 +74,12 @@ class Guard:
         request.actor = caller.actor
         request.may_pull = partial(self._access.may_pull, caller)
 
+    def check_metrics(self, request: Request) -> None:
+        """Look at who asks for the metrics: they name upstreams and endpoints, which a server that
+        is private as a whole tells nobody. Raise as `check_page`."""
+        if self._access.closed:
+            self.check_page(request)
+
     def check_page(self, request: Request) -> Actor:
         """Return who asks for a page that needs a login where there are any. Raise Unauthorized
         with a challenge that browsers and curl know."""

@@ -192,6 +192,15 @@ def test_a_page_asks_for_basic_also_where_there_are_tokens() -> None:
     assert wide_open().guard.check_page(request()).name == "anonymous"
 
 
+def test_the_metrics_of_a_private_server_are_the_users() -> None:
+    with pytest.raises(Unauthorized) as refusal:
+        closed().guard.check_metrics(request())
+    assert refusal.value.challenge == 'Basic realm="Entrepot"'
+    closed().guard.check_metrics(request(headers={"authorization": RIGHT}))
+    for door in (Door(), wide_open()):
+        door.guard.check_metrics(request())
+
+
 @pytest.mark.parametrize(
     ("door", "login", "readable"),
     [
