@@ -2,14 +2,17 @@
 and metrics exist, examples are configurations."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, get_args
 
 import pytest
 
+from entrepot.cli.commands import run
 from entrepot.config import Settings, load
 from entrepot.config.model import SETTINGS, TABLE_SETTINGS
+from entrepot.config.runtime_upstreams import read_runtime_upstreams
 from entrepot.ports.cache_index import CacheEvent
 from entrepot.rules.endpoint_choice import Selection
 from entrepot.rules.eviction_policies import PolicyName
@@ -62,13 +65,20 @@ def preset_table() -> str:
     return head + "\n".join(map(preset_row, PRESETS))
 
 
+def command(layout: ArtifactoryLayout) -> str:
+    """Return what adds the upstream `tools` in a layout."""
+    key = "" if layout == "port" else " --repository hub"
+    options = f"--preset artifactory --layout {layout}{key} --url {HOSTS[layout]}"
+    return f"entrepot upstream add tools {options}"
+
+
 def artifactory_table() -> str:
-    head = "| layout | `endpoints` | `rewrites` |\n| --- | --- | --- |\n"
+    head = "| layout | `endpoints` | `rewrites` | |\n| --- | --- | --- | --- |\n"
     rows = []
     for layout, host in HOSTS.items():
         place = artifactory_place(layout, host, "hub")
         rewrites = f'`["{place.rewrites[0]}"]`' if place.rewrites else ""
-        rows.append(f"| {layout} | `{place.endpoint}` | {rewrites} |")
+        rows.append(f"| {layout} | `{place.endpoint}` | {rewrites} | `{command(layout)}` |")
     return head + "\n".join(rows)
 
 
@@ -113,6 +123,15 @@ def test_every_metric_is_named_with_its_kind(tmp_path: Path) -> None:
     assert named == {
         name: kind for name, kind in metrics(tmp_path).items() if name != "entrepot_build_info"
     }
+
+
+@pytest.mark.parametrize("layout", HOSTS)
+def test_a_layouts_command_adds_its_row(layout: ArtifactoryLayout, tmp_path: Path) -> None:
+    words = shlex.split(command(layout).removeprefix("entrepot "))
+    assert run([*words, "--data", str(tmp_path)]) == 0
+    (upstream,) = read_runtime_upstreams(tmp_path / "upstreams.toml").values()
+    place = artifactory_place(layout, HOSTS[layout], "hub")
+    assert (upstream.endpoints, upstream.rewrites) == ((place.endpoint,), place.rewrites)
 
 
 def test_metrics_of_alerts_exist(tmp_path: Path) -> None:

@@ -21,15 +21,15 @@ app = typer.Typer(
     cls=Group,
     name="cache",
     help="What is kept of other registries.",
-    epilog=examples("entrepot cache stats", "entrepot cache warm alpine:3.20"),
+    epilog=examples("entrepot cache stats", "entrepot cache warm docker.io/library/alpine:3.20"),
 )
 
 
 @app.command(
     cls=Command,
     epilog=examples(
-        "entrepot cache warm alpine:3.20 ghcr.io/owner/app:1",
-        "entrepot cache warm --platform linux/amd64 --pin alpine:3.20",
+        "entrepot cache warm docker.io/library/alpine:3.20 ghcr.io/owner/app:1",
+        "entrepot cache warm --platform linux/amd64 --pin docker.io/library/alpine:3.20",
         "entrepot cache warm --file images.txt",
     ),
 )

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from entrepot.cli import failures
+from entrepot.cli.cache_places import candidates
 from entrepot.cli.help_text import Command, Group, examples
 from entrepot.cli.option_groups import takes
 from entrepot.cli.output import human_size, print_lines, table
 from entrepot.cli.session import with_client
 from entrepot.cli.upstream_check import ask, question
+from entrepot.cli.upstream_layouts import placed
 from entrepot.cli.upstream_options import Table, upstream_options
 from entrepot.cli.upstream_places import (
     NONE,
@@ -159,7 +161,8 @@ def check(
         "entrepot upstream add quay.io",
         "entrepot upstream add docker.io --username me --password-stdin < token.txt",
         "entrepot upstream add registry.example.com --ca-file ca.pem --set probe_interval=10s",
-        "entrepot upstream add tools --url https://artifactory.example.com/artifactory/api/docker/x",
+        "entrepot upstream add tools --preset artifactory --layout cloud --repository x "
+        "--url acme.jfrog.io",
     ),
 )
 @takes(options=upstream_options)
@@ -191,11 +194,17 @@ def add(
             f"{name} is configured already, in {known.places[name]}; --replace puts this in its "
             "place"
         )
-    upstream = _checked(name, options)
+    upstream = _checked(name, placed(name, options))
     known.file.parent.mkdir(parents=True, exist_ok=True)
     with _changing(known.file) as added:
         added[name] = upstream
-    print(f"added {name}; a running server takes it up within two seconds")
+    print(f"added {name} to {known.file}; a running server takes it up within two seconds")
+    if not _has_run(known):
+        data = known.settings.storage.path
+        failures.warn(
+            f"no server has run with --data {data} yet; if one runs, give its directory by --data "
+            "or its file by --config"
+        )
 
 
 @app.command(cls=Command, epilog=examples("entrepot upstream rm quay.io"))
@@ -220,6 +229,13 @@ def rm(
         print(f"removed {name}")
 
 
+def _has_run(known: Configured) -> bool:
+    """Say whether a server has left anything in the data directory."""
+    database = known.settings.storage.path / "metadata.db"
+    elsewhere = bool(known.settings.metadata.url)
+    return elsewhere or any(place.exists() for place in (database, *candidates(known)))
+
+
 def _remove(known: Configured, added: dict[str, "UpstreamSettings"], name: str) -> None:
     if name not in added:
         known.find(name)
@@ -242,18 +258,29 @@ def _checked_name(text: str) -> str:
 def _checked(name: str, options: Table) -> "UpstreamSettings":
     """Return the settings that the options are. Raise BadParameter with all that is wrong."""
     from entrepot.config import ConfigError
+    from entrepot.config.registry_names import is_nowhere
     from entrepot.config.runtime_upstreams import parse_upstreams
     from entrepot.services.upstream_addresses import endpoints_of
 
+    is_told = options.get("endpoints") or options.get("discovery")
+    if not is_told and is_nowhere(name, str(options.get("preset", ""))):
+        raise typer.BadParameter(_where(name))
     try:
         upstream = parse_upstreams({name: options}, name)[name]
     except ConfigError as error:
         raise typer.BadParameter("; ".join(map(str, error.problems))) from None
-    is_word = not set(name) & set(".:") and name != "localhost"
-    if is_word and not (upstream.endpoints or upstream.discovery):
-        raise typer.BadParameter(f"{name} is no registry's host; say with --url where it is asked")
     endpoints_of(name, upstream)
     return upstream
+
+
+def _where(name: str) -> str:
+    """Say what to do about a word that is no host."""
+    from entrepot.rules.upstream_presets import PRESETS
+
+    meant = next((one for one in PRESETS if name in one.words and one.endpoints), None)
+    if meant is not None:
+        return f"{name} is no registry's host; do you mean {meant.name}?"
+    return f"{name} is no registry's host; say with --url where it is asked"
 
 
 @contextmanager

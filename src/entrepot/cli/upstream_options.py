@@ -41,6 +41,19 @@ def _given(
     preset: Annotated[
         str | None, _option("--preset", metavar="NAME", help="Whose habits it has.")
     ] = None,
+    layout: Annotated[
+        str | None,
+        _option(
+            "--layout",
+            metavar="LAYOUT",
+            help="With --preset artifactory: cloud, cloud-sub-domain, path, repository-path, "
+            "sub-domain or port. Each --url is then a host only; NAME is one if there is none.",
+        ),
+    ] = None,
+    repository: Annotated[
+        str | None,
+        _option("--repository", metavar="KEY", help="With --layout: the repository's key there."),
+    ] = None,
     username: Annotated[
         str | None,
         _option("--username", "-u", metavar="NAME", help="Log in there with this name."),

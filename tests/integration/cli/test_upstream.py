@@ -3,7 +3,7 @@
 import json
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -68,6 +68,56 @@ def test_every_option_is_kept(entrepot: Program) -> None:
     assert (settings["password"], settings["max_size"]) == ("***", "1GiB")
 
 
+def test_it_says_which_file_it_wrote(entrepot: Program) -> None:
+    """BE-08: and that no server has been there, which may run elsewhere."""
+    done = entrepot("upstream", "add", "quay.io", "--data", "there")
+    assert "added quay.io to there/upstreams.toml" in done.out
+    assert "no server has run with --data there" in done.err
+    (entrepot.folder / "there" / "cache").mkdir()
+    assert entrepot("upstream", "add", "ghcr.io", "--data", "there").err == ""
+    entrepot("upstream", "add", "quay.io", "--data", "other")
+    (entrepot.folder / "other" / "metadata.db").touch()
+    assert entrepot("upstream", "add", "ghcr.io", "--data", "other").err == ""
+
+
+ARTIFACTORY: Final = [
+    # layout, --url, endpoints, rewrites
+    ("cloud", "acme.jfrog.io", "https://acme.jfrog.io", ["*=hub/*"]),
+    ("cloud-sub-domain", "acme.jfrog.io", "https://acme-hub.jfrog.io", None),
+    ("path", "https://a.test/", "https://a.test/artifactory/api/docker/hub", None),
+    ("repository-path", "a.test:8443", "https://a.test:8443", ["*=hub/*"]),
+    ("sub-domain", "a.test", "https://hub.a.test", None),
+    ("port", "http://127.0.0.1:5001", "http://127.0.0.1:5001", None),
+]
+
+
+@pytest.mark.parametrize(
+    ("layout", "url", "endpoint", "rewrites"), ARTIFACTORY, ids=[one[0] for one in ARTIFACTORY]
+)
+def test_artifactory_in_each_of_its_layouts(
+    entrepot: Program, layout: str, url: str, endpoint: str, rewrites: list[str] | None
+) -> None:
+    """BE-05."""
+    words = ["--layout", layout, "--repository", "hub", "--url", url]
+    entrepot("upstream", "add", "tools", "--preset", "artifactory", *words)
+    (row,) = rows(entrepot("upstream", "ls", "--json"))
+    assert row["endpoints"] == [endpoint]
+    assert row["settings"].get("rewrites") == rewrites
+    assert row["settings"]["preset"] == "artifactory"
+
+
+def test_artifactory_at_several_hosts_with_rewrites_of_ones_own(entrepot: Program) -> None:
+    entrepot(
+        "upstream", "add", "tools", "--layout", "cloud", "--repository", "hub",
+        "--url", "a.jfrog.io weight=3", "--url", "b.jfrog.io", "--set", "rewrites=old/*=hub/new/*",
+    )  # fmt: skip
+    entrepot("upstream", "add", "acme.jfrog.io", "--layout", "cloud", "--repository", "x")
+    tools, acme = rows(entrepot("upstream", "ls", "--json"))
+    assert tools["settings"]["endpoints"] == ["https://a.jfrog.io weight=3", "https://b.jfrog.io"]
+    assert tools["settings"]["rewrites"] == ["old/*=hub/new/*", "*=hub/*"]
+    assert acme["endpoints"] == ["https://acme.jfrog.io"]
+
+
 def test_no_secret_is_printed_but_the_file_has_it(entrepot: Program, file: Path) -> None:
     words = ["quay.io", "--username", "me", "--password-stdin"]
     done = [entrepot("upstream", "add", *words, input=f"{SECRET}\n")]
@@ -109,10 +159,19 @@ def test_a_secret_on_the_command_line_is_refused(
         (["a.test", "--preset", "dokcer.io"], "docker.io"),
         (["a.test", "--url", "http://a.test"], "insecure"),
         (["a.test", "--header", "nonsense"], "Name: value"),
+        (["dockerhub"], "do you mean docker.io?"),
+        (["a.test", "--layout", "nonsense", "--repository", "x"], "cloud-sub-domain"),
+        (["a.test", "--layout", "path"], "--repository"),
+        (["a.test", "--repository", "x"], "--layout"),
+        (["tools", "--layout", "path", "--repository", "x"], "Artifactory's host"),
+        (["t", "--layout", "path", "--repository", "x", "--url", "a.test/x"], "says the path"),
+        (["a.test", "--layout", "path", "--repository", "x", "--preset", "quay"], "artifactory"),
+        (["a.test", "--layout", "cloud", "--repository", "a b"], "a b"),
     ],
     ids=[
         "a word", "upper case", "mode", "unknown key", "bounds", "no user", "no terminal", "preset",
-        "plain HTTP", "header",
+        "plain HTTP", "header", "a preset's word", "layout", "no repository", "no layout",
+        "no host", "a path", "another's layout", "no key",
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_and_nothing_is_kept(
