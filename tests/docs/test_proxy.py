@@ -162,6 +162,14 @@ def test_settings_that_are_named_exist(page: Path) -> None:
     assert wrong == set()
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", *GUIDES], ids=lambda page: page.stem)
+def test_who_looks_at_counters_after_a_pull_waits_for_them(page: Path) -> None:
+    """A server writes once a second how its cache was used."""
+    for block in blocks(page):
+        before, stats, _ = block.text.partition("entrepot cache stats")
+        assert not stats or re.search(r"(?:^|\n)sleep 2\b.*\n\S*$", before), block.text
+
+
 @pytest.mark.parametrize("page", [PAGE, *GUIDES], ids=lambda page: page.stem)
 def test_examples_are_configurations(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(one for one in blocks(page) if one.kind == "toml"):
