@@ -158,7 +158,8 @@ async def repositories(cache: "Cache") -> Sequence[str]:
     """Return all repositories with a name in a cache."""
     from entrepot.services.purging import Purging
 
-    return await Purging(cache).repositories()
+    # A bare name of an upstream holds what that has once delivered.
+    return [name for name in await Purging(cache).repositories() if "/" in name]
 
 
 def moment(at: float) -> str | None:

@@ -27,6 +27,7 @@ from entrepot.ports.spools import SharedSpool, SpoolWriter
 from entrepot.rules.retries import RetryPolicy, next_delay
 from entrepot.rules.sources import Mirrored
 from entrepot.services.mirror_place import MirrorPlace
+from entrepot.services.proofs import Proofs
 from entrepot.services.upstream_attempts import PooledBlob
 
 _POLICY: Final = RetryPolicy(retries=5, first=0.2, most=10.0)
@@ -73,6 +74,7 @@ class Fills:
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
+        self.proofs = Proofs(random)
         self._running: dict[tuple[int, Digest], Fill] = {}
         self._liars: OrderedDict[Digest, frozenset[str]] = OrderedDict()
 
@@ -96,6 +98,7 @@ class Fills:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.proofs.close()
 
     async def _run(self, key: tuple[int, Digest], fill: Fill, asked: _Asked) -> None:
         try:
@@ -140,8 +143,10 @@ class Fills:
         """See to it that this repository holds what another process has brought, perhaps for
         another one. Raise BlobUnknown."""
         place, repository, digest = asked.place, asked.source.repository, asked.digest
-        if await place.cache.index.names.blob(repository, digest) is None:
-            await place.prove(asked.source, digest)
+        known = await place.cache.index.contents.find(digest)
+        linked = await place.cache.index.names.blob(repository, digest)
+        if linked is None or (known is not None and not await place.has_delivered(known)):
+            await self.proofs.prove(place, asked.source, digest)
 
     async def _begin(
         self, stack: contextlib.AsyncExitStack, asked: _Asked
@@ -150,6 +155,10 @@ class Fills:
         answer. Return None if the blob has just been stored. Whoever has come this far has the
         turn of this digest."""
         left = await asked.place.cache.index.contents.find(asked.digest)
+        foreign = left is not None and not await asked.place.has_delivered(left)
+        # The rest of what another upstream has begun is no proof that this one has it all.
+        if foreign and await asked.place.cache.drop_part(asked.digest):
+            left = await asked.place.cache.index.contents.find(asked.digest)
         if left is None and asked.size is not None:
             return await self._begin_afresh(stack, asked, asked.size)
         if asked.size is None and left is not None:

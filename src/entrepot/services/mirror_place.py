@@ -9,6 +9,7 @@ from typing import Literal
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import BlobUnknown, ManifestUnknown, Unavailable
+from entrepot.ports.cache_index import CachedContent
 from entrepot.ports.delivery import Delivery, Stream
 from entrepot.rules import freshness
 from entrepot.rules.sources import Mirrored
@@ -78,11 +79,38 @@ class MirrorPlace:
         except BlobUnknown:
             await self.note_absent(source, str(digest), blob=True)
             raise
+        await self.link(source, digest, size)
+        return size
+
+    async def link(self, source: Mirrored, digest: Digest, size: int) -> None:
+        """Remember that the upstream says that the repository holds a blob."""
+        await self._note_held(source.repository, digest, size)
+
+    async def has_delivered(self, content: CachedContent) -> bool:
+        """Say whether content that is cached, or on its way there, comes from this upstream, or
+        was once delivered by it whole. Of other content nothing that it says is believed."""
+        if content.upstream == self.upstream.name:
+            return True
+        return await self._has_delivered(content.digest)
+
+    async def may_follow(self, repository: str, digest: Digest) -> bool:
+        """Say the same of a blob on its way that was asked for in a repository."""
+        upstream = repository.partition("/")[0]
+        return upstream == self.upstream.name or await self._has_delivered(digest)
+
+    async def note_delivered(self, digest: Digest, size: int) -> None:
+        """Remember that this upstream has delivered content whole, although it is not kept as
+        the upstream's own: as a link of the repository that is the upstream's bare name."""
+        await self._note_held(self.upstream.name, digest, size)
+
+    async def _has_delivered(self, digest: Digest) -> bool:
+        return await self.cache.index.names.blob(self.upstream.name, digest) is not None
+
+    async def _note_held(self, repository: str, digest: Digest, size: int) -> None:
         with contextlib.suppress(Unavailable):  # then it is proved again the next time
             await self.cache.index.names.link(
-                source.repository, blobs=[(digest, size)], at=self.cache.clock.now()
+                repository, blobs=[(digest, size)], at=self.cache.clock.now()
             )
-        return size
 
 
 Open = Callable[[int, int], Awaitable[Delivery]]

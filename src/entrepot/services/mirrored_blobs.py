@@ -45,17 +45,19 @@ class MirroredBlobs:
             await place.refuse_absent(source, str(digest), blob=True)
         found = await place.cache.find(digest)
         if found is not None:
-            if linked is None:
-                await place.prove(source, digest)
-            place.cache.use.answered(
-                place.upstream.name, "blob", "miss" if linked is None else "hit"
-            )
+            hit = linked is not None and await place.has_delivered(found)
+            if not hit:
+                await self._fills.proofs.prove(place, source, digest)
+            place.cache.use.answered(place.upstream.name, "blob", "hit" if hit else "miss")
             return self._stored(place, digest, found.size)
         if not place.rules.follow_redirects:
             elsewhere = await place.upstream.location(source.name, digest)
             if elsewhere is not None:
-                return await self._elsewhere(place, source, digest, elsewhere)
+                place.cache.use.answered(place.upstream.name, "blob", "miss")
+                return _elsewhere(digest, elsewhere)
+        joined = self._fills.running(place, digest) is not None
         spool = await self._fill(place, source, digest, linked)
+        place.cache.use.answered(place.upstream.name, "blob", "coalesced" if joined else "miss")
         if spool is None:
             return await self._just_stored(place, digest)
         return self._followed(place, digest, spool)
@@ -64,20 +66,24 @@ class MirroredBlobs:
         self, place: MirrorPlace, source: Mirrored, digest: Digest, linked: int | None
     ) -> SharedSpool | None:
         """Begin to fetch a blob, or join what has begun, perhaps for another repository: then the
-        upstream has to say that this one holds it, too. Return what to follow, None if it is
-        stored by now."""
+        upstream has to say that this one holds it, too. What another upstream feeds is not joined
+        at all. Return what to follow, None if it is stored by now."""
         size = linked
         if size is None:
             expected = await place.cache.index.names.expected(source.repository, digest)
             size = None if expected is None else expected.size
-        joined = self._fills.running(place, digest) is not None
-        place.cache.use.answered(place.upstream.name, "blob", "coalesced" if joined else "miss")
         while True:
             fill = self._fills.start(place, source, digest, size)
             if fill.ending:
                 await fill.ended.wait()
                 continue
             foreign = fill.repository != source.repository
+            if foreign and not await place.may_follow(fill.repository, digest):
+                await fill.ended.wait()
+                if await place.cache.find(digest) is None:
+                    continue
+                await self._fills.proofs.prove(place, source, digest)
+                return None
             if foreign and linked is None:
                 linked = await place.prove(source, digest)
             try:
@@ -90,12 +96,13 @@ class MirroredBlobs:
         """Return a blob's size truthfully, downloading nothing."""
         linked = await place.cache.index.names.blob(source.repository, digest)
         found = await place.cache.find(digest) if linked is not None else None
-        if found is not None:
+        if found is not None and await place.has_delivered(found):
             place.cache.use.answered(place.upstream.name, "blob", "hit")
             return MirroredBlob(digest, found.size, nothing)
         await place.refuse_absent(source, str(digest), blob=True)
+        size = await place.prove(source, digest)
         place.cache.use.answered(place.upstream.name, "blob", "miss")
-        return MirroredBlob(digest, await place.prove(source, digest), nothing)
+        return MirroredBlob(digest, size, nothing)
 
     async def ensure(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> None:
         """Bring a blob into the cache; return once it is there."""
@@ -155,15 +162,12 @@ class MirroredBlobs:
 
         return MirroredBlob(digest, spool.size, opened)
 
-    async def _elsewhere(
-        self, place: MirrorPlace, source: Mirrored, digest: Digest, url: str
-    ) -> MirroredBlob:
-        place.cache.use.answered(place.upstream.name, "blob", "miss")
 
-        async def opened(offset: int, length: int) -> Delivery:
-            return Redirect(url)
+def _elsewhere(digest: Digest, url: str) -> MirroredBlob:
+    async def opened(offset: int, length: int) -> Delivery:
+        return Redirect(url)
 
-        return MirroredBlob(digest, None, opened)
+    return MirroredBlob(digest, None, opened)
 
 
 async def _begun(spool: SharedSpool, offset: int) -> None:

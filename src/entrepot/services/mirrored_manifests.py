@@ -5,7 +5,8 @@ rather than not at all.
     tag known                    confirmed by HEAD within the deadline, else served as stale
     tag unknown                  fetched, and kept with what it refers to
     digest known and stored      served
-    digest stored elsewhere      served once the upstream has said that it holds it here, too
+    digest stored elsewhere      served once the upstream has said that it holds it here, too; once
+                                 it has sent it, where it came from another upstream
 """
 
 import asyncio
@@ -89,7 +90,7 @@ class MirroredManifests:
         cache, rules = place.cache, place.rules
         cached = await cache.index.names.tag(source.repository, tag)
         found = await cache.find(cached.digest) if cached is not None else None
-        here = found is not None
+        here = found is not None and await place.has_delivered(found)
         if cached is not None and found is not None:
             # Sizes are told by upstreams; this one was counted.
             cached = replace(cached, size=found.size)
@@ -119,7 +120,7 @@ class MirroredManifests:
         if not task.done() or task.cancelled():
             self._late.note(place.upstream.name, task)
             late = Unavailable(f"{place.upstream.name} has not confirmed it in time; ask again")
-            return self._stale(place, cached, late)
+            return self._stale(place, cached if here else None, late)
         error = task.exception()
         if error is not None:
             if here and isinstance(error, RegistryError) and freshness.may_serve_stale(error):
@@ -175,7 +176,8 @@ class MirroredManifests:
             self._latest.compare(place, source, tag, latest.digest)
         else:
             latest = await self._latest.ask(place, source, tag, cached)
-            if not head and await cache.find(latest.digest) is None:
+            found = await cache.find(latest.digest) if not head else None
+            if not head and (found is None or not await place.has_delivered(found)):
                 latest, content = await self._content(place, source, tag, latest)
         if content is None or await self._keep(place, source, latest, content):
             await self._set_tag(place, source, tag, latest)
@@ -211,7 +213,7 @@ class MirroredManifests:
     ) -> MirroredManifest:
         known = await place.cache.index.names.manifest(source.repository, digest)
         found = await place.cache.find(digest) if known is not None else None
-        if known is not None and found is not None:
+        if known is not None and found is not None and await place.has_delivered(found):
             known = replace(known, size=found.size)
             self._count_hit(place, known)
             return MirroredManifest(known, _stored(place, digest))
@@ -229,7 +231,9 @@ class MirroredManifests:
         names = place.cache.index.names
         async with place.cache.spools.turn(f"manifest {source.repository}@{digest}"):
             known = await names.manifest(source.repository, digest)
-            here = await place.cache.find(digest) is not None
+            found = await place.cache.find(digest)
+            # What came from another upstream this one has to send whole, to show that it has it.
+            here = found is not None and await place.has_delivered(found)
             if known is not None and here:  # another process has brought it
                 return Fetched(known)
             try:
@@ -266,7 +270,7 @@ class MirroredManifests:
             place.cache.use.used(latest.digest, place.upstream.name, "manifest", size)
             return MirroredManifest(latest, _inline(fetched.content))
         found = await place.cache.find(latest.digest)
-        if found is not None:
+        if found is not None and await place.has_delivered(found):
             latest = replace(latest, size=found.size)
             place.cache.use.answered(place.upstream.name, "manifest", outcome)
             size = 0 if head else latest.size
@@ -290,6 +294,9 @@ class MirroredManifests:
             pass  # what it refers to can be noted all the same
         except Unavailable:
             return False
+        found = await cache.index.contents.find(latest.digest)
+        if found is not None and not await place.has_delivered(found):
+            await place.note_delivered(latest.digest, len(content))
         await self._link(place, source, latest, content)
         return True
 
@@ -319,10 +326,12 @@ class MirroredManifests:
 
         It passes by the cache, so that it is no miss of the cache's.
         """
-        place.cache.books.asked(place.upstream.name, "manifest", "miss")
         if head:
-            return MirroredManifest(await place.upstream.head(source.name, reference), nothing)
+            told = await place.upstream.head(source.name, reference)
+            place.cache.books.asked(place.upstream.name, "manifest", "miss")
+            return MirroredManifest(told, nothing)
         latest, content = await place.upstream.manifest(source.name, reference)
+        place.cache.books.asked(place.upstream.name, "manifest", "miss")
         place.cache.use.fetched(place.upstream.name, "manifest", len(content))
         await self._link(place, source, latest, content)
         return MirroredManifest(latest, _inline(content))

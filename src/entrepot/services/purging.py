@@ -70,6 +70,7 @@ class Purging:
             named.update(await self._named(repository, None))
             names += await self.forget(repository)
         if upstream is not None:
+            await self.forget(upstream)  # what it has once delivered
             return await self._removed(names, named)
         named.update(await self._everything())
         return await self._removed(names, named) + await self._remove_parts()

@@ -13,7 +13,7 @@ import pytest
 from entrepot.oci import media_types
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.testing import MockImage, MockRegistry, Stall
+from entrepot.testing import Exchange, MockImage, MockRegistry, Reply, Stall
 from entrepot.testing.mock_content import Held
 from tests.http_client import Client, Response, next_link
 from tests.integration.conftest import assert_no_traceback
@@ -160,6 +160,140 @@ def test_a_blob_on_its_way_is_given_to_nobody_else(
             assert waiting.result().body == registry.blob(layer.digest)
     assert registry.count("GET", f"*/blobs/{layer.digest}", status=200) == 1
     cache_of(mirror).check()
+
+
+# ── of another upstream ──────────────────────────────────────────────────────────────────────────
+
+CLAIMER: Final = "claims.test"
+
+
+async def yes(exchange: Exchange) -> Reply | None:
+    """Answer as a registry that says to have whatever it is asked for."""
+    if exchange.request.method != "HEAD":
+        return None
+    manifest = "/manifests/" in exchange.request.path
+    kind = media_types.OCI_MANIFEST if manifest else "application/octet-stream"
+    return Reply.of(200, b"x" * 100, {"Content-Type": kind})
+
+
+def test_an_upstream_that_says_yes_to_everything_unlocks_nothing(
+    start_mirror: StartMirror, registry: MockRegistry, second: MockRegistry, name: str
+) -> None:
+    """PX-06: what came from one upstream is read through another only once it has sent it, too."""
+    private = registry.add_image(name, "1")
+    layer = private.layers[0]
+    other = second.add_image(name, "1", seed="other")
+    quiet = {"negative_ttl": '"0s"'}
+    mirror = start_mirror(registry, cache=quiet, more=upstream_table(second, name=CLAIMER))
+    mirror.pull(name, "1")
+    assert mirror.manifest(name, "1", upstream=CLAIMER).body == other.manifest
+    second.fault(yes, times=None)
+    for _ in range(2):  # what a HEAD has said before counts for nothing, either
+        for reference in (private.digest, layer.digest):
+            response = mirror.manifest(name, str(reference), upstream=CLAIMER)
+            assert response.status in (404, 502), str(response)
+        assert mirror.blob(name, layer.digest, upstream=CLAIMER).status == 404
+        mirror.manifest(name, str(private.digest), method="HEAD", upstream=CLAIMER)
+        mirror.blob(name, layer.digest, method="HEAD", upstream=CLAIMER)
+
+    async def names_it(exchange: Exchange) -> Reply | None:
+        if exchange.request.method != "HEAD":
+            return None
+        headers = {"Content-Type": media_types.OCI_MANIFEST}
+        headers["Docker-Content-Digest"] = str(private.digest)
+        return Reply.of(200, private.manifest, headers)
+
+    second.heal()
+    second.fault(names_it, times=None)
+    for method in ("HEAD", "GET", "GET"):
+        response = mirror.manifest(name, "1", method=method, upstream=CLAIMER)
+        assert response.body != private.manifest
+    assert mirror.blob(name, layer.digest).body == registry.blob(layer.digest)
+
+
+def test_an_upstream_that_sends_something_else_unlocks_nothing(
+    start_mirror: StartMirror, registry: MockRegistry, second: MockRegistry, name: str
+) -> None:
+    layer = registry.add_image(name, "1", layers=1).layers[0]
+    wrong = registry.blob(layer.digest)[:-1] + b"?"
+    second.store.link(name, layer.digest, Held(wrong))
+    mirror = start_mirror(registry, more=upstream_table(second, name=CLAIMER))
+    mirror.pull(name, "1")
+    response = mirror.blob(name, layer.digest, upstream=CLAIMER)
+    assert response.status in (404, 502), str(response)
+    (event,) = cache_of(mirror).events("upstream.lied")
+    assert f"{CLAIMER}/{name} {layer.digest}" in event
+    assert mirror.blob(name, layer.digest).body == registry.blob(layer.digest)
+
+
+def test_two_upstreams_share_what_both_have_delivered(
+    start_mirror: StartMirror, registry: MockRegistry, second: MockRegistry, name: str
+) -> None:
+    """PX-06: once is enough, for every repository of it, and nothing is stored twice."""
+    for one in (registry, second):
+        image = one.add_image(name, "1", seed=name)
+    second.add_image(f"{name}/twin", "1", seed=name)
+    mirror = start_mirror(registry, more=upstream_table(second, name=CLAIMER))
+    mirror.pull(name, "1")
+    for part in (name, f"{name}/twin", name):
+        mirror.pull(part, "1", upstream=CLAIMER)
+    for blob in image.blobs:
+        assert second.count("GET", f"*/blobs/{blob.digest}") == 1
+    assert cache_of(mirror).usage("items") == len(image.blobs) + 1
+    assert cache_of(mirror).usage("items", CLAIMER) == 0
+    second.stop()
+    mirror.pull(name, "1", upstream=CLAIMER)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_another_upstream_sends_at_this_moment_is_followed_by_nobody_else(
+    start_mirror: StartMirror,
+    registry: MockRegistry,
+    second: MockRegistry,
+    name: str,
+    workers: int,
+) -> None:
+    """PX-06, in the same process and in another one."""
+    layer = registry.add_image(name, "1", layers=1, layer_size=300_000).layers[0]
+    second.fault(yes, times=None)
+    mirror = start_mirror(
+        registry,
+        workers=workers,
+        cache={"negative_ttl": '"0s"'},
+        more=upstream_table(second, name=CLAIMER),
+    )
+    stall = registry.fault(Stall(100_000), method="GET", digest=layer.digest)
+    with ThreadPoolExecutor(16) as pool:
+        owner = pool.submit(mirror.blob, name, layer.digest)
+        stall.wait()
+        claims = [pool.submit(mirror.blob, name, layer.digest, upstream=CLAIMER) for _ in range(8)]
+        stall.release()
+        assert owner.result().body == registry.blob(layer.digest)
+        assert {claim.result().status for claim in claims} == {404}
+
+
+def test_what_is_left_of_another_upstreams_blob_is_not_gone_on_with(
+    start_mirror: StartMirror, registry: MockRegistry, second: MockRegistry, name: str
+) -> None:
+    """PX-06: who has the last bytes only would read all of it."""
+    layer = registry.add_image(name, "1", layers=1, layer_size=300_000).layers[0]
+    second.add_image(name, "1", layers=1, layer_size=300_000, seed="no")
+    second.store.link(name, layer.digest, Held(registry.blob(layer.digest)))
+    mirror = start_mirror(registry, more=upstream_table(second, name=CLAIMER))
+    stall = registry.fault(Stall(100_000), method="GET", digest=layer.digest)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(mirror.blob, name, layer.digest)
+        stall.wait()
+        wait_until(lambda: cache_of(mirror).spooled(layer.digest) > 0)
+        mirror.kill()
+        assert waiting.exception() is not None
+    stall.release()
+    mirror.start()
+    taken = mirror.blob(name, layer.digest, upstream=CLAIMER)
+    assert taken.body == registry.blob(layer.digest)
+    (request,) = [one for one in second.requests if one.path.endswith(str(layer.digest))]
+    assert "range" not in {key.lower() for key, _ in request.headers}
 
 
 def test_what_a_client_says_of_itself_goes_no_further(
