@@ -85,6 +85,7 @@ def _subject(settings: Settings, opened: OpenedProxy) -> Subject:
         settings.proxy.default_registry,
         settings.proxy.open,
         bool(settings.access.username),
+        tuple(opened.proxy.table.names),
     )
 
 

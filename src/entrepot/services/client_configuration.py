@@ -42,13 +42,16 @@ class Configuration:
     title: str
     files: Mapping[str, str]
     advice: str
+    reason: str = ""
+    """Why no registry is in it; empty if one is."""
 
     @property
     def text(self) -> str:
         """All files in one text; of several, each has its path in a comment above it."""
+        reason = f"# {self.reason}\n" if self.reason else ""
         if len(self.files) == 1:
-            return next(iter(self.files.values()))
-        return "\n".join(f"# {path}\n{text}" for path, text in self.files.items())
+            return reason + next(iter(self.files.values()))
+        return reason + "\n".join(f"# {path}\n{text}" for path, text in self.files.items())
 
 
 def dockerd(address: str, upstreams: Sequence[str], default_registry: str = "") -> str:
@@ -130,6 +133,10 @@ def configurations(
     address: str, upstreams: Sequence[str], default_registry: str = ""
 ) -> tuple[Configuration, ...]:
     """Return the configuration of every client."""
+    by_path = _reason(address, upstreams, _registries(upstreams), "a registry's host")
+    by_name = _reason(
+        address, upstreams, _without_port(upstreams), "a registry's host without a port"
+    )
     return (
         Configuration(
             "dockerd",
@@ -149,31 +156,48 @@ def configurations(
             containerd(address, upstreams),
             f'In containerd\'s config.toml, config_path of the CRI plug-in must be "{CERTIFICATES}"'
             "; nerdctl looks there by itself, ctr with --hosts-dir. No restart.",
+            by_path,
         ),
         Configuration(
             "k3s",
             "k3s, RKE2",
             {"/etc/rancher/k3s/registries.yaml": k3s(address, upstreams)},
             "On every node; then restart k3s. For RKE2 the folder is /etc/rancher/rke2.",
+            by_path,
         ),
         Configuration(
             "podman",
             "Podman, Buildah, Skopeo, CRI-O",
             {"/etc/containers/registries.conf.d/50-entrepot.conf": podman(address, upstreams)},
             "Read at the next command; CRI-O has to be reloaded.",
+            by_name,
         ),
         Configuration(
             "buildkit",
             "BuildKit",
             {"/etc/buildkit/buildkitd.toml": buildkit(address, upstreams)},
             "For a builder of docker buildx: docker buildx create --buildkitd-config FILE.",
+            by_name,
         ),
         Configuration(
             "kaniko",
             "kaniko",
             {"/kaniko/executor": kaniko(address, upstreams)},
             "Arguments of the executor, version 1.21 or newer.",
+            by_name,
         ),
+    )
+
+
+def _reason(address: str, upstreams: Sequence[str], usable: Sequence[str], needed: str) -> str:
+    """Return why a client cannot be configured; nothing if it can, for some upstream."""
+    if usable:
+        return ""
+    if not upstreams:
+        return "no upstream is configured yet: entrepot upstream add docker.io"
+    return (
+        f"this client takes {needed}, which none of {', '.join(upstreams)} is; pull their images "
+        f"as {_host(address)}/NAME/IMAGE, where NAME is an upstream or an alias of it"
     )
 
 

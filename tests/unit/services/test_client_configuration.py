@@ -118,6 +118,23 @@ def test_a_word_begins_no_image_name() -> None:
     assert containerd(SECURE, ("corp",)) == {}
 
 
+@pytest.mark.parametrize("name", ["corp", "registry.lan:5000"])
+def test_a_name_that_a_client_cannot_use_is_told_in_a_comment(name: str) -> None:
+    for one in configurations(PLAIN, (name,))[1:]:
+        told = one.text.startswith("# this client takes a registry's host")
+        assert told == (name == "corp" or one.client not in ("containerd", "k3s")), one.client
+        assert not told or f"none of {name} is" in one.text
+    by_client = {one.client: one for one in configurations(PLAIN, (name,))}
+    assert tomllib.loads(by_client["podman"].text) == {}
+    tomllib.loads(by_client["buildkit"].text)
+    assert yaml.safe_load(by_client["k3s"].text)
+
+
+def test_one_name_that_can_be_used_is_enough() -> None:
+    assert not any(one.reason for one in configurations(PLAIN, ("corp", "quay.io")))
+    assert "upstream add" in configurations(PLAIN, ())[1].text
+
+
 def test_every_client_has_its_text() -> None:
     shown = configurations(PLAIN, UPSTREAMS, "docker.io")
     assert [one.client for one in shown] == [

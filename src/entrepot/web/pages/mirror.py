@@ -4,28 +4,54 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Final
 
+from entrepot.oci.address import DOCKER_HUB
+from entrepot.oci.errors import RegistryError
 from entrepot.services.client_configuration import Configuration, configurations
 from entrepot.services.pull_commands import Client, Names, commands, hosted_names, mirrored_names
 from entrepot.web.address import Address
 from entrepot.web.message import Response
 from entrepot.web.pages import layout
 
+_EXAMPLES: Final = {
+    "quay.io": "quay.io/prometheus/busybox:latest",
+    "registry.k8s.io": "registry.k8s.io/pause:3.10",
+    "gcr.io": "gcr.io/distroless/static:latest",
+    "public.ecr.aws": "public.ecr.aws/docker/library/alpine:latest",
+}
+"""Small images that there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
     """What is told of a server: the registries it mirrors (none: it hosts what it has), whether
-    any other may be named, what names without a registry mean, and whether it needs a login."""
+    any other may be named, what names without a registry mean, and whether it needs a login.
+    `known` are all names that lead to upstreams, also to those that clients are sent to; empty:
+    those of `upstreams`."""
 
     upstreams: Sequence[str] = ()
     default_registry: str = ""
     anything: bool = False
     login: bool = False
+    known: Sequence[str] = ()
 
     @property
     def example(self) -> str:
         """The image that is shown before anybody has asked for one."""
-        return "ubuntu:latest" if self.mirrors else "team/app:1.0"
+        if not self.mirrors:
+            return "team/app:1.0"
+        hub = DOCKER_HUB in self._known or (self.anything and not self.upstreams)
+        if self.default_registry == DOCKER_HUB or (hub and not self.default_registry):
+            return "ubuntu:latest"
+        # A port cannot stand inside a name, an alias can.
+        names = (self.default_registry, *self.upstreams, *self._known)
+        first = next((name for name in names if name and ":" not in name), "")
+        return _EXAMPLES.get(first, f"{first}/team/app:1.0" if first else "ubuntu:latest")
+
+    @property
+    def _known(self) -> Sequence[str]:
+        return self.known or self.upstreams
 
     @property
     def mirrors(self) -> bool:
@@ -38,7 +64,9 @@ class Mirror:
     def names(self, address: Address, image: str, client: Client) -> Names:
         """Return an image's names here and at the client. Raise NameInvalid and its like."""
         if self.mirrors:
-            return mirrored_names(str(address), image, client, self.default_registry)
+            default = self.default_registry
+            known = None if self.anything else {*self._known, *([default] if default else [])}
+            return mirrored_names(str(address), image, client, default, known)
         return hosted_names(str(address), image)
 
     def commands(self, address: Address, image: str, client: Client) -> str:
@@ -48,7 +76,10 @@ class Mirror:
     def text(self, address: Address) -> str:
         """Return what the page says, for a terminal."""
         lines = [f"Entrepot at {address}", "", self._summary(), ""]
-        lines += [self.commands(address, self.example, "docker"), ""]
+        try:
+            lines += [self.commands(address, self.example, "docker"), ""]
+        except RegistryError as error:  # no upstream has a name that an image's can begin with
+            lines += [error.message, ""]
         lines += [f"Other images: {address}/_/commands?image=NAME&client=docker|podman|nerdctl"]
         if self.mirrors:
             lines += ["Client configuration:"]
@@ -123,12 +154,15 @@ go to the registry itself.</p>
 def _configuration(one: Configuration, *, first: bool) -> str:
     texts = []
     for number, (path, text) in enumerate(one.files.items()):
+        if not text:  # the reason is told
+            continue
         name = f"{one.client}-{number}"
         texts.append(f'<p class="path"><code>{escape(path)}</code></p>')
         texts.append(layout.copied(name, text.rstrip("\n"), path))
+    reason = f'<p class="advice">{escape(one.reason)}</p>\n' if one.reason else ""
     return f"""<details{" open" if first else ""}>
 <summary>{escape(one.title)}</summary>
-<div><p class="advice">{escape(one.advice)}</p>
+<div>{reason}<p class="advice">{escape(one.advice)}</p>
 {"".join(texts)}
 <p class="path"><a href="/_/config/{one.client}">as text</a></p></div>
 </details>"""

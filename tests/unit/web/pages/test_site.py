@@ -80,6 +80,44 @@ def test_the_script_is_answered_what_the_page_shows() -> None:
     assert "is not a repository name" in text(wrong)
 
 
+@pytest.mark.parametrize(
+    ("mirror", "pulled"),
+    [
+        (Mirror(("quay.io", "docker.io")), "docker.io/library/ubuntu:latest"),
+        (Mirror(anything=True), "docker.io/library/ubuntu:latest"),
+        (Mirror(("quay.io", "ghcr.io")), "quay.io/prometheus/busybox:latest"),
+        (Mirror(("ghcr.io",), anything=True), "ghcr.io/team/app:1.0"),
+        (Mirror(("ghcr.io",), "ghcr.io"), "ghcr.io/team/app:1.0"),
+        (Mirror(("corp",)), "corp/team/app:1.0"),
+        (Mirror(("r.lan:5000",), known=("r.lan:5000", "r.lan")), "r.lan/team/app:1.0"),
+    ],
+    ids=["Docker Hub", "any", "first", "first of any", "default", "a word", "an alias"],
+)
+def test_the_example_is_one_that_the_server_has(mirror: Mirror, pulled: str) -> None:
+    """UX-03: the commands are run as they stand."""
+    line = f"docker pull registry.example:5000/{pulled}"
+    assert shown(page(subject=mirror)).startswith(line)
+    assert line in text(get("/", mirror))
+
+
+@pytest.mark.parametrize(
+    ("image", "named"), [("alpine", "docker.io"), ("acme/app:1", "docker.io"), ("a.x/b", "a.x")]
+)
+def test_what_would_be_refused_is_told_how_to_allow(image: str, named: str) -> None:
+    answer = get(f"/_/commands?image={image}", Mirror(("quay.io",)))
+    assert answer.status == 400
+    assert f"entrepot upstream add {named}" in text(answer)
+    assert "an image of quay.io" in text(answer)
+    assert "docker pull" not in text(answer)
+    allowed = Mirror(("quay.io",), known=("quay.io", named))
+    assert get(f"/_/commands?image={image}", allowed).status == 200
+    assert get(f"/_/commands?image={image}", Mirror(("quay.io",), anything=True)).status == 200
+
+
+def test_upstreams_that_no_name_begins_with_have_no_example() -> None:
+    assert "entrepot upstream add docker.io" in text(get("/", Mirror(("r.lan:5000",))))
+
+
 def test_the_configurations_on_the_page_are_those_that_are_served() -> None:
     html = page()
     for one in configurations("http://registry.example:5000", MIRROR.upstreams, "docker.io"):
@@ -87,6 +125,13 @@ def test_the_configurations_on_the_page_are_those_that_are_served() -> None:
             assert shown(html, f"{one.client}-{number}") == content.rstrip("\n")
             assert escape(path) in html
         assert text(get(f"/_/config/{one.client}")) == one.text
+
+
+@pytest.mark.parametrize("client", ["containerd", "k3s", "podman", "buildkit", "kaniko"])
+def test_a_client_that_cannot_be_configured_is_told_why(client: str) -> None:
+    subject = Mirror(("corp",))
+    assert text(get(f"/_/config/{client}", subject)).startswith("# this client takes")
+    assert "which none of corp is" in page(subject=subject)
 
 
 def test_configuration_comes_as_json_too() -> None:
