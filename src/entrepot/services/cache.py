@@ -157,12 +157,19 @@ class Cache:
     async def give_up(
         self, digest: Digest, writer: SpoolWriter, error: Exception, *, keep: bool
     ) -> None:
-        """Stop writing content; `keep` leaves what has come for the next one to go on with."""
-        async with self.change(digest):
-            if keep:
-                await writer.release(error)
-            elif await writer.discard(error):
-                await self.index.contents.forget(digest, state="filling")
+        """Stop writing content; `keep` leaves what has come for the next one to go on with.
+
+        Whatever fails meanwhile, nobody waits for this writer any more.
+        """
+        try:
+            async with self.change(digest):
+                if keep:
+                    await writer.release(error)
+                elif await writer.discard(error):
+                    await self.index.contents.forget(digest, state="filling")
+        except BaseException:
+            await writer.release(error)  # nothing, if it has ended
+            raise
 
     async def put(self, digest: Digest, content: bytes, charge: Charge) -> None:
         """Store small content whole. Raise StoreFull if there cannot be any room."""

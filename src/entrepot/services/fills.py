@@ -262,11 +262,13 @@ class Fills:
             size = await place.cache.commit(asked.digest, writer)
         except (DigestInvalid, SizeInvalid) as error:
             fill.ending = True
-            await self._distrust(asked, asked_of)
-            await place.cache.note(
-                "upstream.lied", asked.source.repository, str(asked.digest), error.message
-            )
-            await place.cache.give_up(asked.digest, writer, error, keep=False)
+            try:
+                await self._distrust(asked, asked_of)
+                await place.cache.note(
+                    "upstream.lied", asked.source.repository, str(asked.digest), error.message
+                )
+            finally:  # the index may be full, or locked: nobody is to wait for this writer
+                await place.cache.give_up(asked.digest, writer, error, keep=False)
             raise
         except BaseException as error:
             fill.ending = True
