@@ -241,13 +241,21 @@ class Cache:
         return True
 
     async def verify(self, known: CachedContent) -> bool:
-        """Compare content with its digest; drop it if it is wrong. Return whether it is right."""
+        """Compare content with its digest; drop it if it is wrong. Return whether it is right.
+
+        Raise Unavailable where it cannot be read now: that says nothing of its bytes.
+        """
         stamp = await self.stamp(known.digest)
         try:
             delivery = await self.content.open(known.digest)
             right = await asyncio.to_thread(_is_right, delivery, known.digest)
-        except (BlobUnknown, OSError):
+        except (BlobUnknown, FileNotFoundError):
             right = False
+        except OSError as error:
+            raise Unavailable(
+                f"{known.digest} cannot be read from the cache ({error.strerror}); look at its "
+                "disk, its permissions and the limit of open files"
+            ) from error
         if right:
             await self.index.upkeep.verified(known.digest, stamp, at=self.clock.now())
         else:
