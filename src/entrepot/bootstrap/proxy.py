@@ -152,13 +152,13 @@ class OpenedProxy:
         mirrored = {name: one for name, one in upstreams.items() if one.mode == "mirror"}
         for one in mirrored.values():
             await self._cache(one)
+        self._upstreams = upstreams
         replaced = self._pool.replace(mirrored)
         for name, error in replaced.failed.items():
             self._log.error("upstream cannot be opened", upstream=name, cause=error.message)
         for what in () if first else ("added", "changed", "removed"):
             for name in getattr(replaced, what):
                 self._log.info(f"upstream {what}", upstream=name)
-        self._upstreams = upstreams
         self._places.clear()
         before, self.proxy.redirects = self.proxy.redirects, self._redirects(upstreams)
         self.proxy.table = table
@@ -249,6 +249,7 @@ class OpenedProxy:
             environ=self._environ,
             books=self._books,
             transports=self._transports,
+            listed=name in self._upstreams,
         )
 
     async def _cache(self, settings: UpstreamSettings) -> Cache:

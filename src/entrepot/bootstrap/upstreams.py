@@ -28,14 +28,18 @@ def open_upstream(
     environ: Mapping[str, str],
     books: MirrorBooks,
     transports: "Transports",
+    listed: bool = True,
 ) -> Upstream:
-    """Open an upstream without asking anybody. Raise Unsupported, NameInvalid."""
+    """Open an upstream without asking anybody. One that is not `listed` leads to the internet
+    only. Raise Unsupported, NameInvalid."""
     from entrepot.adapters.remotes.upstream_endpoints import open_endpoint
 
     settings = completed(name, settings)
 
     def opened(endpoint: EndpointSettings) -> PooledEndpoint:
-        made = open_endpoint(endpoint.url, settings, environ=environ, transports=transports)
+        made = open_endpoint(
+            endpoint.url, settings, environ=environ, transports=transports, listed=listed
+        )
         return PooledEndpoint(made, endpoint.weight, endpoint.cost)
 
     known: dict[str, PooledEndpoint] = {}

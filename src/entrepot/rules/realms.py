@@ -1,5 +1,8 @@
 """Realms: where a registry's login may be sent, and where its answers may lead.
 
+Those who know a name only (of a server, a registry, a host) know nothing of its address: that is
+judged by `is_global` when a connection is made.
+
 A registry names the server that gives tokens. Without a rule, whoever can forge one answer could
 name a server of his own and be sent the password. The rule, for `REGISTRY` asking for a login at
 `REALM`:
@@ -42,6 +45,22 @@ SHARED: Final = frozenset(
 METADATA: Final = frozenset({"100.100.100.200", "168.63.129.16", "fd00:ec2::254"})
 """Addresses of clouds' metadata services that are not link-local."""
 
+METADATA_NAMES: Final = frozenset(
+    {"instance-data", "instance-data.ec2.internal", "metadata", "metadata.goog"}
+    | {"metadata.google.internal", "metadata.azure.internal", "metadata.tencentyun.com"}
+)
+"""What these services are called."""
+
+INNER: Final = ("internal", "local", "localhost", "home.arpa")
+"""Domains that mean something else in each network (RFC 6762, RFC 8375, and ICANN's `internal`)."""
+
+# What `ipaddress` takes for global, or not, by its version: NAT64's local prefix, SRv6's,
+# documentation's, and addresses of IPv4 in a form nobody uses any more.
+_NOT_GLOBAL: Final = tuple(
+    map(ipaddress.ip_network, ("64:ff9b:1::/48", "5f00::/16", "3fff::/20", "::/96"))
+)
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
 _HOST: Final = re.compile(r"[a-z0-9._-]*|[0-9a-f.]*:[0-9a-f.:]*(?:%[a-z0-9._-]+)?", re.ASCII)
 _NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*", re.ASCII)
 _SECOND_LEVEL: Final = frozenset({"ac", "co", "com", "edu", "gov", "net", "ne", "or", "org"})
@@ -82,31 +101,66 @@ def may_send_login(registry: str, realm: str, allowed: Collection[str] = ()) -> 
     )
 
 
+def may_ask(registry: str, realm: str, allowed: Collection[str] = ()) -> bool:
+    """Say whether a realm may be asked for a token at all, without a login, too.
+
+    It may be where `may_lead_to` allows, but not at an address inside of some network unless the
+    registry is at one, or has a name that only such a network knows; or the user has named it.
+    """
+    if not may_lead_to(registry, realm):
+        return False
+    (_, host, _), (_, server, port) = origin(registry), origin(realm)
+    if not _is_address(server) or is_global(server):
+        return True
+    if server in allowed or f"{server}:{port}" in allowed:
+        return True
+    return server == host or not _may_be_global(host)
+
+
 def may_lead_to(start: str, target: str) -> bool:
     """Say whether a redirect from one URL to another may be followed.
 
-    Nothing leads from HTTPS to plain HTTP, nor where `may_reach` forbids it.
+    Nothing leads from HTTPS to plain HTTP. A server elsewhere may not point at this machine itself
+    or its neighbourhood: loopback and link-local addresses, and where else metadata services are
+    (METADATA).
     """
     try:
-        scheme, asked = origin(start)[0], origin(target)[0]
+        (scheme, host, _), (asked, server, _) = origin(start), origin(target)
     except ValueError:
         return False
-    return not (scheme == "https" and asked == "http") and may_reach(start, target)
-
-
-def may_reach(start: str, target: str) -> bool:
-    """Say whether a server may send us to another URL at all.
-
-    One elsewhere may not point at this machine itself or its neighbourhood: loopback and
-    link-local addresses, and where else metadata services are (METADATA).
-    """
-    try:
-        (_, host, _), (asked, server, _) = origin(start), origin(target)
-    except ValueError:
-        return False
-    if asked not in _PORTS or not server:
+    if asked not in _PORTS or not server or (scheme, asked) == ("https", "http"):
         return False
     return server == host or is_loopback(host) or not _is_near(server)
+
+
+def leads_outside(url: str) -> bool:
+    """Say whether a URL may lead to the internet, as far as its host shows: a global address, or
+    a name of two labels or more that is not known to be some network's own (INNER)."""
+    try:
+        scheme, host, _ = origin(url)
+    except ValueError:
+        return False
+    return scheme in _PORTS and _may_be_global(host)
+
+
+def is_global(address: str) -> bool:
+    """Say whether an IP address is one on the internet, which no private network, machine or
+    cloud's metadata service has. Of an address that carries one of IPv4, that is judged."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.scope_id is not None:
+            return False
+        carried = _carried(found)
+        if carried is not None:
+            return is_global(str(carried))
+        if found.is_site_local:
+            return False
+    if str(found) in METADATA or any(found in network for network in _NOT_GLOBAL):
+        return False
+    return found.is_global and not (found.is_multicast or found.is_reserved)
 
 
 def is_loopback(host: str) -> bool:
@@ -120,8 +174,28 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _may_be_global(host: str) -> bool:
+    if _is_near(host):
+        return False
+    if _is_address(host):
+        address = ipaddress.ip_address(host)
+        # Nobody but who means something else writes one of IPv4 like that.
+        carries = isinstance(address, ipaddress.IPv6Address) and _carried(address) is not None
+        return not carries and is_global(host)
+    labels = host.split(".")
+    inner = any(host.endswith(f".{domain}") for domain in INNER)
+    return len(labels) > 1 and all(labels) and ":" not in host and not inner
+
+
+def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the address of IPv4 that one of IPv6 leads to, if it is of such a kind."""
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
 def _is_near(host: str) -> bool:
-    if is_loopback(host):
+    if is_loopback(host) or host in METADATA_NAMES:
         return True
     try:
         address = ipaddress.ip_address(host)

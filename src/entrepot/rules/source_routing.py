@@ -25,7 +25,7 @@ from typing import Final, Literal
 from entrepot.oci.errors import Denied, NameInvalid, NameUnknown
 from entrepot.oci.reference import RepositoryName, is_host
 from entrepot.rules.name_patterns import NamePatterns, Rewrite, rewritten
-from entrepot.rules.realms import may_reach
+from entrepot.rules.realms import leads_outside
 from entrepot.rules.sources import Hosted, Mirrored, Redirected, Source
 from entrepot.rules.upstream_presets import canonical_host, preset_for
 
@@ -35,7 +35,6 @@ AUTOMATIC: Final = "auto"
 """What stands for the official namespace of a preset."""
 
 _EVERYTHING: Final = NamePatterns.of(("*",))
-_FAR_AWAY: Final = "https://registry.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,11 +271,12 @@ def _stranger(table: RoutingTable, host: str) -> Route:
             detail={"host": host},
         )
     meant = canonical_host(host)
-    # Anybody may name a host here, so none may be this machine or a cloud's inner services.
-    if not may_reach(_FAR_AWAY, f"https://{meant}"):
+    # Anybody may name a host here, so none may be this machine or in the network around it.
+    # Where a name leads is judged when a connection is made.
+    if not leads_outside(f"https://{meant}"):
         raise Denied(
-            f"{host} is an address of this machine or its neighbourhood, which nobody may name; "
-            f"to allow it, run `entrepot upstream add {host}`",
+            f"{host} is not on the internet but this machine or in the network around it, which "
+            f"nobody may name; to allow it, run `entrepot upstream add {host}`",
             detail={"host": host},
         )
     return table.names.get(meant) or _made(table.template, meant)

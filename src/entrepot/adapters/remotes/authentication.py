@@ -26,7 +26,7 @@ from entrepot.protocol.challenges import (
     render_basic,
     render_bearer,
 )
-from entrepot.rules.realms import may_reach, may_send_login
+from entrepot.rules.realms import may_ask, may_send_login
 
 Scheme = Literal["", "basic", "bearer"]
 
@@ -146,10 +146,11 @@ class Authentication:
 
     def require_reachable_realm(self) -> None:
         """Raise Unauthorized if the realm is nothing that can or should be asked."""
-        if not may_reach(self.url, self.realm):
+        if not may_ask(self.url, self.realm, self._allowed_realms):
             raise Unauthorized(
                 f"{self.registry} names {self.realm[:200]!r} as the server of its tokens, which "
-                "is no address that it may send us to; whoever runs the registry must mend that"
+                "is no address that it may send us to: it would leave HTTPS, or lead to this "
+                "machine or the network around it; whoever runs the registry must mend that"
             )
 
 

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import pycurl
 
 from entrepot.adapters.remotes.exchange import Request, Response
-from entrepot.adapters.remotes.transport_errors import Peer, closed
+from entrepot.adapters.remotes.transport_errors import Peer, closed, not_global
+from entrepot.adapters.remotes.transport_gate import Gate, is_unproxied
 from entrepot.adapters.remotes.transport_lane import Lanes
 from entrepot.adapters.remotes.transport_loop import TransferLoop
 from entrepot.adapters.remotes.transport_options import (
@@ -31,6 +32,7 @@ from entrepot.adapters.remotes.transport_settings import TransportSettings
 from entrepot.adapters.remotes.transport_transfer import Transfer, warm_allocator
 from entrepot.adapters.remotes.transport_trust import Trust, system_trust, trust_for
 from entrepot.oci.errors import Unsupported
+from entrepot.rules.realms import leads_outside
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -65,10 +67,10 @@ class CurlTransport:
         CertificateRefused for certificate files that cannot be used, and what a streamed body
         raises."""
         origin = _origin(request.url)
-        easy, peer = await self._prepare(request, *origin)
+        easy, peer, gate = await self._prepare(request, *origin)
         shared = self._loop
         lane = self._lanes.take(origin) if needs_lane(request) else None
-        transfer = Transfer(request, easy, peer, lane or shared)
+        transfer = Transfer(request, easy, peer, lane or shared, gate)
         self._active.add(transfer)
         try:
             self._keep_watch()
@@ -105,12 +107,17 @@ class CurlTransport:
             self._transfers = TransferLoop(running, self._settings.connections)
         return self._transfers
 
-    async def _prepare(self, request: Request, scheme: str, host: str) -> tuple[Any, Peer]:
-        """Return a handle with all options set, and whom it asks."""
+    async def _prepare(
+        self, request: Request, scheme: str, host: str
+    ) -> tuple[Any, Peer, Gate | None]:
+        """Return a handle with all options set, whom it asks, and the gate that it must pass."""
         if scheme not in self._proxies:
             proxy = proxy_for(scheme, self._settings.proxy, self._environment)
             self._proxies[scheme] = proxy
-        proxy = self._proxies[scheme]
+        proxy, directly, gate = self._proxies[scheme], self._unproxied, None
+        if self._settings.only_global:
+            proxy, directly = self._proxy_outside(request.url, host, proxy), ""
+            gate = None if proxy else Gate()
         if scheme == "https" or (proxy and proxy.url.startswith("https:")):
             trust = self._trust.get(host)
             if trust is None:
@@ -122,12 +129,21 @@ class CurlTransport:
         try:
             set_connection(easy, self._settings)
             set_trust(easy, trust, self._settings.verify)
-            set_proxy(easy, proxy, self._unproxied)
+            set_proxy(easy, proxy, directly)
             set_request(easy, request, self._settings.http2 and may_share(request))
         except BaseException:
             easy.close()
             raise
-        return easy, Peer(host, str(proxy) if proxy else "")
+        return easy, Peer(host, str(proxy) if proxy else ""), gate
+
+    def _proxy_outside(self, url: str, place: str, proxy: Proxy | None) -> Proxy | None:
+        """Return the proxy for a URL that must lead to the internet, None if its address is
+        judged here. Raise Denied for what shows that it does not."""
+        if proxy is None or is_unproxied(urlsplit(url).hostname or "", self._unproxied):
+            return None
+        if not leads_outside(url):
+            raise not_global(Peer(place, str(proxy)))
+        return proxy
 
     def _keep_watch(self) -> None:
         if self._watch is None and self._active and not self._closed:

@@ -10,6 +10,7 @@ from typing import Final
 from entrepot.oci.errors import (
     CertificateRefused,
     ConnectionLost,
+    Denied,
     HostUnknown,
     Unavailable,
     Unsupported,
@@ -194,6 +195,15 @@ def crowded(peer: Peer, seconds: float) -> RegistryFailure:
     return ConnectionLost(
         f"the transfer with {peer} was given up: for {seconds:g} s all threads here were busy with "
         "others; check that the disk keeps up, and try again"
+    )
+
+
+def not_global(peer: Peer) -> Denied:
+    """Return the error of a transfer to where only a registry that is listed may lead."""
+    return Denied(
+        f"{peer} is not asked: it is not at an address on the internet, where alone a registry "
+        "that nobody has listed here may lead; to allow it, add the registry: "
+        "entrepot upstream add"
     )
 
 

@@ -19,9 +19,11 @@ from entrepot.adapters.remotes.transport_errors import (
     Peer,
     crowded,
     failure,
+    not_global,
     proxy_credentials_refused,
     stalled,
 )
+from entrepot.adapters.remotes.transport_gate import Gate
 from entrepot.adapters.remotes.transport_lane import Driven, Lane, Pour
 from entrepot.adapters.remotes.transport_loop import TransferLoop
 from entrepot.adapters.remotes.transport_threads import NoThread
@@ -47,9 +49,17 @@ def warm_allocator() -> None:
 
 
 class Transfer:
-    """A `Response` once `head` has returned."""
+    """A `Response` once `head` has returned. Through a `gate` all its connections are made."""
 
-    def __init__(self, request: Request, easy: Any, peer: Peer, transfers: TransferLoop) -> None:
+    def __init__(
+        self,
+        request: Request,
+        easy: Any,
+        peer: Peer,
+        transfers: TransferLoop,
+        gate: Gate | None = None,
+    ) -> None:
+        self._gate = gate
         self._request = request
         self._easy = easy
         self._peer = peer
@@ -70,6 +80,8 @@ class Transfer:
         self._waiter: asyncio.Future[None] | None = None
         self._moved: tuple[object, ...] = ()
         self._moved_at = 0.0
+        if gate is not None:
+            easy.setopt(pycurl.OPENSOCKETFUNCTION, gate.open)
         easy.setopt(pycurl.HEADERFUNCTION, self._on_header)
         easy.setopt(pycurl.WRITEFUNCTION, self._on_body, use_memoryview=True)
 
@@ -258,6 +270,9 @@ class Transfer:
     def _on_end(self, code: int, words: str) -> None:
         if code == 0 and not self._head_arrived:
             code, words = 52, ""
+        if code == pycurl.E_COULDNT_CONNECT and self._gate is not None and self._gate.refused:
+            self._end(not_global(self._peer))
+            return
         self._end(failure(code, words, self._peer) if code else None)
 
     # The rest

@@ -63,6 +63,7 @@ def open_endpoint(
     on_warning: Callable[[str], None] = lambda _text: None,
     transports: Transports | None = None,
     max_manifest: int = MAX_SIZE,
+    listed: bool = True,
     debug: bool = False,
 ) -> HttpEndpoint:
     """Open the endpoint at a URL: `https://host[:port][/path]`, the path being what stands in
@@ -70,13 +71,14 @@ def open_endpoint(
     a scheme (`//host`) a loopback host is asked whether it has TLS.
 
     `on_exchange` is told of every exchange, `on_warning` gets texts for people once each. With
-    `transports` connections are shared. Nothing is asked now. Raise Unsupported for a URL or
+    `transports` connections are shared. One that the operator has not `listed` may lead to
+    addresses on the internet only. Nothing is asked now. Raise Unsupported for a URL or
     settings that cannot be used.
     """
     base, host, connect_to = _taken_apart(url, insecure=settings.insecure)
     login = login_of(settings, environ)
     shared = transports or Transports(environ)
-    connections = _connections(settings, connect_to)
+    connections = _connections(settings, connect_to, listed=listed)
     session = Session(
         host,
         shared.take(connections),
@@ -103,7 +105,7 @@ def open_endpoint(
 
 
 def _connections(
-    settings: UpstreamSettings, connect_to: tuple[str, str] | None
+    settings: UpstreamSettings, connect_to: tuple[str, str] | None, *, listed: bool
 ) -> TransportSettings:
     return TransportSettings(
         verify=not settings.insecure,
@@ -114,6 +116,7 @@ def _connections(
         proxy_all=True,
         connect_timeout=settings.connect_timeout,
         stall_timeout=settings.stall_timeout,
+        only_global=not listed,
         connect_to=connect_to,
     )
 
