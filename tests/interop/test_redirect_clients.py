@@ -81,6 +81,32 @@ def test_dockerd_is_sent_there(domain: ConfiguredServer, trusting: Sandbox, push
         daemon.stop()
 
 
+@pytest.mark.parametrize(
+    "client",
+    [
+        pytest.param("docker", marks=pytest.mark.real("docker", "dockerd")),
+        pytest.param("podman", marks=pytest.mark.real("podman")),
+    ],
+)
+def test_the_pages_line_pulls(
+    domain: ConfiguredServer, trusting: Sandbox, pushed: Layout, client: str
+) -> None:
+    """RD-04: what the page prints for an image does that, pasted into a shell."""
+    require_root(client)
+    require_program("curl")
+    asked = f"{domain.url}/_/commands?image=img:1&client={client}"
+    line = trusting.run("curl", "-sS", "--fail", asked)
+    assert line.startswith(f"{client} pull ")
+    daemon = started_daemon(trusting) if client == "docker" else None
+    try:
+        trusting.run("sh", "-euc", line)
+        (told,) = json.loads(trusting.run(client, "image", "inspect", f"{domain.host}/img:1"))
+        assert tuple(told["RootFS"]["Layers"]) == layers_of(pushed)
+    finally:
+        if daemon is not None:
+            daemon.stop()
+
+
 @pytest.mark.real("podman")
 def test_podman_is_sent_there(domain: ConfiguredServer, trusting: Sandbox, pushed: Layout) -> None:
     """RD-02. With TLS on both sides it verifies both."""

@@ -31,11 +31,13 @@ def secured(certificate: Certificate) -> Iterator[MockRegistry]:
         yield registry
 
 
-def running(kind: str) -> AbstractContextManager[EgressProxy]:
-    return squid(account=True) if kind == "http" else microsocks(account=True)
+def running(kind: str, certificate: Certificate) -> AbstractContextManager[EgressProxy]:
+    if kind.startswith("http"):
+        return squid(account=True, certificate=certificate if kind == "https" else None)
+    return microsocks(account=True)
 
 
-@pytest.mark.parametrize("kind", ["http", "socks5", "socks5h"])
+@pytest.mark.parametrize("kind", ["http", "https", "socks5", "socks5h"])
 async def test_a_pull_goes_through_the_proxy_or_not_at_all(
     secured: MockRegistry, certificate: Certificate, kind: str
 ) -> None:
@@ -44,8 +46,9 @@ async def test_a_pull_goes_through_the_proxy_or_not_at_all(
     assert preset.tokens is not None
     assert preset.storage is not None
     origins = (secured, preset.tokens.origin, preset.storage)
-    with running(kind) as proxy:
-        url = f"{kind}://{CREDENTIALS}@{proxy.host}"
+    with running(kind, certificate) as proxy:
+        host = proxy.tls_host if kind == "https" else proxy.host
+        url = f"{kind}://{CREDENTIALS}@{host}"
         trust = certificate.certificate
         async with opened(secured.url, proxy=url, ca_file=trust) as endpoint:
             assert (await endpoint.manifest(name(), TAG))[1] == image.manifest
@@ -57,7 +60,7 @@ async def test_a_pull_goes_through_the_proxy_or_not_at_all(
         for origin in origins:
             origin.clear_requests()
         async with opened(secured.url, proxy=url, ca_file=trust) as endpoint:
-            with pytest.raises(Unavailable, match=proxy.host) as caught:
+            with pytest.raises(Unavailable, match=host) as caught:
                 await endpoint.manifest(name(), TAG)
     assert [one.requests for one in origins] == [[], [], []]
     assert not [part for part in CREDENTIALS.split(":") if part in str(caught.value)]
