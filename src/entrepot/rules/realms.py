@@ -117,6 +117,17 @@ def may_ask(registry: str, realm: str, allowed: Collection[str] = ()) -> bool:
     return server == host or not _may_be_global(host)
 
 
+def kept_secure(start: str, target: str) -> str:
+    """Return the URL to ask where one leads to another: behind a proxy that ends TLS many servers
+    name themselves with `http://`, and are asked by HTTPS as before. Raise ValueError."""
+    begun, found = urlsplit(start), urlsplit(target)
+    if (begun.scheme, found.scheme) != ("https", "http") or found.hostname != begun.hostname:
+        return target
+    if found.port not in (None, _PORTS["http"], begun.port):
+        return target
+    return found._replace(scheme="https", netloc=begun.netloc).geturl()
+
+
 def may_lead_to(start: str, target: str) -> bool:
     """Say whether a redirect from one URL to another may be followed.
 

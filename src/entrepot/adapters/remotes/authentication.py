@@ -26,7 +26,7 @@ from entrepot.protocol.challenges import (
     render_basic,
     render_bearer,
 )
-from entrepot.rules.realms import may_ask, may_send_login
+from entrepot.rules.realms import kept_secure, may_ask, may_send_login
 
 Scheme = Literal["", "basic", "bearer"]
 
@@ -66,7 +66,7 @@ class Authentication:
     ) -> None:
         self.registry = registry
         self.scheme: Scheme = ""
-        self.realm = ""
+        self._realm = ""
         self.service = ""
         self.url = ""
         self.tokens = tokens
@@ -81,6 +81,14 @@ class Authentication:
         self._logins: dict[str, Credentials | None] = {}
         self._looking = asyncio.Lock()
 
+    @property
+    def realm(self) -> str:
+        """Where tokens are to be had, as the registry said."""
+        try:
+            return kept_secure(self.url, self._realm)
+        except ValueError:
+            return self._realm
+
     def learn(self, response: Response) -> Challenge | None:
         """Remember how a response of the registry asks; return what can be answered of it.
 
@@ -92,7 +100,7 @@ class Authentication:
         for challenge in challenges:
             if challenge.scheme == "bearer" and challenge.parameters.get("realm"):
                 self.scheme = "bearer"
-                self.realm = challenge.parameters["realm"]
+                self._realm = challenge.parameters["realm"]
                 self.service = challenge.parameters.get("service", "")
                 return challenge
         for challenge in challenges:

@@ -14,7 +14,7 @@ from entrepot.adapters.remotes.exchange import Request, Response
 from entrepot.adapters.remotes.exchange_log import shown_url
 from entrepot.adapters.remotes.exchanges import Conversation, without
 from entrepot.oci.errors import Denied, Unavailable
-from entrepot.rules.realms import may_lead_to, origin
+from entrepot.rules.realms import kept_secure, may_lead_to, origin
 
 MOST: Final = 10
 """How many redirects are followed."""
@@ -60,19 +60,12 @@ async def follow(
 def target(start: str, location: str) -> str:
     """Return the absolute URL that a Location means, given the URL that was asked.
 
-    Behind a proxy that ends TLS many registries name themselves with `http://`: the same host is
-    asked by HTTPS as before. An account in the URL and a fragment are left out. Raise Denied if
-    it is no URL of HTTP, or must not be followed.
+    A registry that names itself with `http://` is asked by HTTPS as before. An account in the URL
+    and a fragment are left out. Raise Denied if it is no URL of HTTP, or must not be followed.
     """
     try:
-        found = urlsplit(urljoin(start, location))
-        begun = urlsplit(start)
-        place = found.netloc.rpartition("@")[2]
-        downgraded = (begun.scheme, found.scheme) == ("https", "http")
-        same_host = found.hostname == begun.hostname and found.port in (None, 80, begun.port)
-        if downgraded and same_host:
-            found, place = found._replace(scheme="https"), begun.netloc
-        url = found._replace(netloc=place, fragment="").geturl()
+        found = urlsplit(kept_secure(start, urljoin(start, location)))
+        url = found._replace(netloc=found.netloc.rpartition("@")[2], fragment="").geturl()
         allowed = may_lead_to(start, url)
     except ValueError:
         raise _forbidden(start, "something that is no URL") from None

@@ -533,6 +533,14 @@ class TestRealms:
             await registry.ask()
         assert registry.token_requests == []
 
+    async def test_a_registry_that_forgets_its_tls_is_asked_by_it(self) -> None:
+        """Behind a proxy that ends TLS it does not know better; the login stays encrypted."""
+        registry = Registry(ANN, challenges=(f'Bearer realm="http://{HOST}/token"',))
+        await registry.ask()
+        (asked,) = registry.token_requests
+        assert asked.url.startswith(f"https://{HOST}/token?")
+        assert asked.headers["authorization"] == ANN_BASIC
+
     async def test_a_token_stays_with_its_registry(self) -> None:
         registry = Registry(ANN)
         await registry.ask()
