@@ -73,6 +73,7 @@ def faces(settings: Settings, opened: OpenedProxy, key: bytes, clock: Clock) -> 
         TokenService(access, guard, name_of),
         Site(lambda: _subject(settings, opened), here),
         lambda: _statistics(opened),
+        lambda: opened.opened,
         PurgeHook(opened.proxy, guard) if settings.proxy.purge_hook else None,
     )
 

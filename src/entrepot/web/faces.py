@@ -1,11 +1,12 @@
 """The faces beside the registry API: pages, tokens, statistics, notices of other registries.
 Everything that is not `/v2/`, metrics or health."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from entrepot.oci.errors import RegistryError
-from entrepot.web import metrics, purge_hook, statistics, token
+from entrepot.services.upstream import Upstream
+from entrepot.web import metrics, purge_hook, statistics, token, upstream_health
 from entrepot.web.message import BodyIncomplete, Request, Response
 from entrepot.web.pages.site import Site
 from entrepot.web.purge_hook import PurgeHook
@@ -16,13 +17,15 @@ from entrepot.web.v2.guard import Guard
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """The guard, and what stands beside the API. `statistics` makes the answer of `/_/stats`;
-    without `purge_hook`, notifications of registries are not taken."""
+    """The guard, and what stands beside the API. `statistics` makes the answer of `/_/stats`,
+    `upstreams` are those that are open; without `purge_hook`, notifications of registries are
+    not taken."""
 
     guard: Guard
     tokens: TokenService
     site: Site
     statistics: Callable[[], Awaitable[Response]]
+    upstreams: Callable[[], Mapping[str, Upstream]]
     purge_hook: PurgeHook | None = None
 
     async def answer(self, request: Request) -> Response | None:
@@ -46,6 +49,9 @@ class Faces:
         if request.path == statistics.STATISTICS_PATH:
             self.guard.check_page(request)
             return await self.statistics()
+        if request.path == upstream_health.PATH:
+            self.guard.check_page(request)
+            return upstream_health.upstream_health(self.upstreams())
         if request.path == metrics.PATH:
             self.guard.check_metrics(request)
             return None  # the application has them

@@ -74,6 +74,13 @@ def test_an_endpoint_that_is_away_is_found_by_probes_and_back_again(
     states = [one["state"] for one in told if one["event"] == "breaker"]
     assert [states[0], states[-1]] == ["open", "closed"]
     opened = next(number for number, one in enumerate(told) if one["event"] == "breaker")
+    with mirror.client() as client:
+        health = client.get("/_/upstreams").json()[UPSTREAM]
+    assert health["healthy"]
+    assert [one["state"] for one in health["endpoints"]] == ["closed", "closed"]
+    history = [one for one in health["history"] if one["endpoint"] == registry.url]
+    assert [one["state"] for one in history] == states
+    assert all(one["reason"] for one in history)
     failed = [one for one in told[:opened] if one["outcome"] != "ok"]
     assert [one["operation"] for one in failed] in (["ping"], ["ping", "ping"])
 
@@ -216,3 +223,15 @@ def test_what_the_metrics_count_is_what_was_done(
         wait_until(lambda: metric(mirror, "entrepot_mirror_answers_total", answers) == 2.0)
         stall.release()
         assert {one.result().status for one in waiting} == {200}
+
+
+def test_a_registry_named_to_a_server_without_any_is_told_how_to_be_added(
+    start_mirror: StartMirror,
+) -> None:
+    """PX-03: the first thing a new user may meet."""
+    mirror = start_mirror()
+    refused = mirror.manifest("library/busybox", "latest", upstream="docker.io")
+    assert refused.status == 404
+    assert "entrepot upstream add docker.io" in refused.json()["errors"][0]["message"]
+    hosted = mirror.manifest("busybox", "latest", upstream="team")
+    assert "upstream add" not in hosted.json()["errors"][0]["message"]

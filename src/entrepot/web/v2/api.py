@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from entrepot.oci.errors import Denied, Unsupported
+from entrepot.oci.errors import Denied, NameUnknown, Unsupported
+from entrepot.oci.reference import is_host
 from entrepot.protocol import routes
 from entrepot.protocol.warnings import render_warnings
 from entrepot.rules.site_choice import NetworkTable
@@ -89,7 +90,18 @@ class Api:
             return self.mark(errors.refuse(404, f"there is nothing at {request.path[:300]!r}"))
         if self._registry.proxy is not None and (prefix or not self._registry.proxy.table.plain):
             return await self._proxied(self._registry.proxy, request, route, prefix)
-        return await self._hosted(request, route)
+        try:
+            return await self._hosted(request, route)
+        except NameUnknown as error:
+            # Nobody hosts this by a registry's name: whoever asks means the registry.
+            host, slash, _ = str(getattr(route, "name", "")).partition("/")
+            if self._registry.proxy is None or not (slash and "." in host and is_host(host)):
+                raise
+            raise NameUnknown(
+                f"{error.message}; to pull from {host} through this server, run "
+                f"`entrepot upstream add {host}` on it",
+                detail=error.detail,
+            ) from None
 
     async def _proxied(
         self, proxy: Proxy, request: Request, route: routes.Route, prefix: str
