@@ -89,6 +89,8 @@ NAMING: Final = [
     operation("set_absent", lambda i, *a: i.names.set_absent(*a),
               homes, tags | digests.map(str), times),
     operation("purge", lambda i, *a: i.catalog.purge(*a), homes, st.none() | tags | digests),
+    operation("forget_unused", lambda i, *a: i.catalog.forget_unused(*a),
+              st.lists(homes, max_size=2, unique=True), times),
     operation("record", lambda i, at: i.catalog.record(CacheEvent("k", "r", "x", "d", at)), times),
 ]  # fmt: skip
 
@@ -125,6 +127,7 @@ def on_content(policy: Policy) -> st.SearchStrategy[Operation]:
         operation("take", lambda i, one: i.contents.take(one), digests),
         operation("verified", lambda i, *a: i.upkeep.verified(*a[:2], at=a[2]),
                   digests, names, times),
+        operation("set_back", lambda i, at: i.upkeep.set_back(at), times),
         operation("pin", lambda i, *a: i.upkeep.pin(*a),
                   st.lists(digests, max_size=3, unique=True), st.booleans()),
         operation("count", lambda i, *a: i.upkeep.count(*a), upstreams, usages),

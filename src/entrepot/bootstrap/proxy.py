@@ -226,8 +226,10 @@ class OpenedProxy:
     async def _tend(self, upkeep: CacheUpkeep) -> None:
         now = self._clock.now()
         await upkeep.compare()
+        await upkeep.set_back()
         await upkeep.expire()
         await upkeep.drop_leftovers()
+        await upkeep.drop_names()
         await upkeep.drop_unlinked()
         interval = self._settings.cache.scrub_interval
         if interval:

@@ -190,6 +190,13 @@ class CacheCatalog(Protocol):
         `unlinked` tells of it."""
         ...
 
+    async def forget_unused(self, repositories: Sequence[str], before: float) -> int:
+        """Forget names of these repositories that lead to no content, not even to what is filling:
+        tags last checked, and what was linked or expected, before a time. Of what an upstream has
+        once delivered (the repository that is its bare name) goes also what no other repository
+        names. Forget everywhere what was absent until before then. Return how many names went."""
+        ...
+
     async def unlinked(self, limit: int) -> Sequence[Digest]:
         """Return stored content that no repository links any more."""
         ...
@@ -273,6 +280,11 @@ class CacheUpkeep(Protocol):
         """Forget the stamps of content that was stored within so many seconds before the last
         sign of use, so that it is compared with its digest before it is served; return how
         many."""
+        ...
+
+    async def set_back(self, now: float) -> int:
+        """Where the clock went back: take what was stored, used or verified after `now` as if that
+        had been at `now`, and its place on the shelf as unknown; return how much it was."""
         ...
 
     async def oldest_verified(self, limit: int, before: float) -> Sequence[CachedContent]:

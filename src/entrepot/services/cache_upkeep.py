@@ -19,6 +19,9 @@ _LINKED_WITHIN: Final = 60.0
 _SPOOL_AGE: Final = 86400.0
 """Seconds after which a part of a blob that nobody goes on with is dropped."""
 
+_NAMES_KEPT: Final = 30 * 86400.0
+"""Seconds for which a name that leads to nothing in the cache is remembered."""
+
 _UNSYNCED: Final = 3600.0
 """Seconds, and far more than any system takes, within which written bytes get to the disk."""
 
@@ -100,6 +103,20 @@ class CacheUpkeep:
                 done.checked + part.checked, done.size + part.size, done.corrupt + part.corrupt
             )
 
+    async def set_back(self) -> int:
+        """Take what was stored, used or checked in the future, before the clock went back, as of
+        now: else it would be kept, and believed, until then. Return how much it was."""
+        return await self.cache.index.upkeep.set_back(self.cache.clock.now())
+
+    async def drop_names(self) -> int:
+        """Forget names that have led to nothing in the cache for long; return how many."""
+        catalog, dropped, after = self.cache.index.catalog, 0, ""
+        before = self.cache.clock.now() - _NAMES_KEPT
+        while page := await catalog.repositories(after=after, limit=_BATCH):
+            dropped += await catalog.forget_unused(page, before)
+            after = page[-1]
+        return dropped
+
     async def drop_unlinked(self) -> int:
         """Remove content that no name leads to any more; return how much it was."""
         dropped = 0
@@ -142,6 +159,7 @@ class CacheUpkeep:
     async def _drop_if_old(self, digest: Digest) -> bool:
         """Remove content unless it has just been stored, and its link may be on the way."""
         known = await self.cache.index.contents.find(digest)
-        if known is None or known.stored_at > self.cache.clock.now() - _LINKED_WITHIN:
+        now = self.cache.clock.now()
+        if known is None or now - _LINKED_WITHIN < known.stored_at <= now:
             return False
         return await self.cache.drop(digest)

@@ -42,6 +42,9 @@ from entrepot.services.request_budgets import RequestBudgets
 _SHOWN: Final = 180
 """Characters of an error that go into a warning."""
 
+_MOST_EXPECTED: Final = 1000
+"""Of how much that a manifest lists the index notes the size: anybody can write more into one."""
+
 _HURRY: Final = 10
 """What part of the deadline an upstream gets that is late with another answer already."""
 
@@ -314,7 +317,7 @@ class MirroredManifests:
             await names.link(source.repository, manifests=[latest], at=now)
             # What a manifest refers to may be anybody's: it is readable here only once the
             # upstream has shown it through this very repository.
-            await names.expect(source.repository, _referred(parsed), at=now)
+            await names.expect(source.repository, _referred(parsed)[:_MOST_EXPECTED], at=now)
         if place.rules.prefetch and isinstance(parsed, Manifest):
             # An index says nothing of what its client is for; the image of it that is pulled does.
             self._blobs.prefetch(place, source, to_prefetch(parsed, None))

@@ -216,6 +216,20 @@ class CacheUpkeepSuite:
         assert await index.upkeep.distrust(250) == 1
         assert await index.upkeep.distrust(10_000) == 1
 
+    async def test_what_lies_in_the_future_is_set_back(self, index: CacheIndex) -> None:
+        """CA-01: a clock that went back keeps nothing on the shelf for ever."""
+        await store(index, "later", at=NOW + 100)
+        await store(index, "now", at=NOW)
+        await index.upkeep.touch({digest("now"): (1, NOW)}, OLDEST_FIRST)
+        assert await index.upkeep.set_back(NOW + 5) == 1
+        assert await index.upkeep.set_back(NOW + 5) == 0
+        known = await found(index, "later")
+        assert (known.stored_at, known.used_at, known.verified_at) == (NOW + 5,) * 3
+        assert (await found(index, "now")).stored_at == NOW
+        await index.upkeep.touch({digest("now"): (1, NOW + 50)}, OLDEST_FIRST)
+        (chosen,) = await index.contents.choose(OLDEST_FIRST, None, 1, 100, at=NOW + 60)
+        assert chosen.digest == digest("later")
+
     async def test_what_was_verified_longest_ago_comes_first(self, index: CacheIndex) -> None:
         """CA-08"""
         for turn, name in enumerate(("a", "b", "c", "d")):

@@ -180,6 +180,40 @@ class CacheCatalogSuite:
         assert await index.names.absent(ALPINE, str(reference)) is None
         assert await index.names.absent(ALPINE, "other") == NOW + 60
 
+    async def test_names_that_lead_to_no_content_are_forgotten(self, index: CacheIndex) -> None:
+        """CA-06: whoever invents names and manifests must not fill the disk."""
+        await store(index, "kept")
+        await fill(index, "on its way", 5)
+        for name in ("kept", "on its way", "gone"):
+            await index.names.set_tag(ALPINE, Tag(name[:2]), manifest(name), at=NOW)
+            await index.names.link(ALPINE, blobs=[(digest(name), 1)], at=NOW)
+            await index.names.expect(ALPINE, [manifest(name)], at=NOW)
+            await index.names.link(BUSYBOX, blobs=[(digest(name), 1)], at=NOW)
+        await index.names.set_tag(ALPINE, Tag("checked"), manifest("late"), at=NOW)
+        await index.names.set_tag(ALPINE, Tag("checked"), manifest("late"), at=NOW + 60)
+        await index.names.link(ALPINE, blobs=[(digest("young"), 1)], at=NOW + 60)
+        await index.names.set_absent(ALPINE, "absent", NOW - 1)
+        assert await index.catalog.forget_unused([ALPINE], NOW) == 1
+        assert await index.catalog.forget_unused([ALPINE], NOW + 1) == 4
+        assert [tag for tag, _ in await index.catalog.tags(ALPINE)] == ["checked", "ke", "on"]
+        kept = sorted(digest(name) for name in ("kept", "on its way", "late", "young"))
+        assert await index.catalog.links(ALPINE) == kept
+        assert digest("gone") in await index.catalog.links(BUSYBOX)
+        await index.names.link(ALPINE, blobs=[(digest("gone"), 1)], at=NOW + 60)
+        assert await index.catalog.forget_unused([ALPINE], NOW + 1) == 0
+
+    async def test_what_an_upstream_has_delivered_is_forgotten_when_nobody_names_it(
+        self, index: CacheIndex
+    ) -> None:
+        for name in ("named", "unnamed", "gone"):
+            await index.names.link(QUAY, blobs=[(digest(name), 10)], at=NOW)
+        await store(index, "named")
+        await store(index, "unnamed")
+        await index.names.link(ALPINE, blobs=[(digest("named"), 10)], at=NOW)
+        assert await index.catalog.forget_unused([QUAY], NOW) == 0
+        assert await index.catalog.forget_unused([QUAY], NOW + 1) == 2
+        assert await index.catalog.links(QUAY) == [digest("named")]
+
     async def test_content_without_a_link_is_found(self, index: CacheIndex) -> None:
         await index.names.link(ALPINE, blobs=[(digest("linked before"), 1)], at=NOW)
         for name in ("linked before", "linked after", "nowhere", "purged", "pinned"):

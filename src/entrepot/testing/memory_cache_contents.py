@@ -216,6 +216,23 @@ class MemoryUpkeep:
             row.content = replace(row.content, stamp="")
         return len(late)
 
+    async def set_back(self, now: float) -> int:
+        ahead = [
+            row
+            for row in self.known.rows.values()
+            if max(row.content.stored_at, row.content.used_at, row.content.verified_at) > now
+        ]
+        for row in ahead:
+            one = row.content
+            row.policy, row.placement = "", _NOWHERE
+            row.content = replace(
+                one,
+                stored_at=min(one.stored_at, now),
+                used_at=min(one.used_at, now),
+                verified_at=min(one.verified_at, now),
+            )
+        return len(ahead)
+
     async def oldest_verified(self, limit: int, before: float) -> Sequence[CachedContent]:
         known = [row.content for row in self.known.rows.values()]
         due = [one for one in known if one.state == "stored" and one.verified_at < before]

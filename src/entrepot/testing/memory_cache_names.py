@@ -19,6 +19,7 @@ class MemoryNames:
     manifests: dict[tuple[str, Digest], Descriptor] = field(default_factory=dict)
     blobs: dict[tuple[str, Digest], int] = field(default_factory=dict)
     hints: dict[tuple[str, Digest], Descriptor] = field(default_factory=dict)
+    since: dict[tuple[str, Digest, str], float] = field(default_factory=dict)
     gone: dict[tuple[str, str, bool], float] = field(default_factory=dict)
 
     async def tag(self, repository: str, tag: Tag) -> CachedTag | None:
@@ -57,9 +58,11 @@ class MemoryNames:
         for one in manifests:
             bare = Descriptor(one.media_type, one.digest, one.size)
             self.manifests[repository, one.digest] = bare
+            self.since.setdefault((repository, one.digest, "manifests"), at)
             self.gone.pop((repository, str(one.digest), False), None)
         for digest, size in blobs:
             self.blobs[repository, digest] = size
+            self.since.setdefault((repository, digest, "blobs"), at)
             self.gone.pop((repository, str(digest), True), None)
 
     async def expect(
@@ -67,6 +70,7 @@ class MemoryNames:
     ) -> None:
         for one in descriptors:
             self.hints[repository, one.digest] = Descriptor(one.media_type, one.digest, one.size)
+            self.since.setdefault((repository, one.digest, "hints"), at)
 
     async def expected(self, repository: str, digest: Digest) -> Descriptor | None:
         return self.hints.get((repository, digest))
@@ -119,12 +123,47 @@ class MemoryCatalog:
         names.manifests = {key: one for key, one in names.manifests.items() if not goes(*key)}
         names.blobs = {key: one for key, one in names.blobs.items() if not goes(*key)}
         names.hints = {key: one for key, one in names.hints.items() if not goes(*key)}
+        self._tidy()
         text = None if reference is None else str(reference)
         for home, absent, blob in list(names.gone):
             if home == repository and text in (None, absent):
                 gone.add(absent)
                 del names.gone[home, absent, blob]
         return len(gone)
+
+    async def forget_unused(self, repositories: Sequence[str], before: float) -> int:
+        names, rows = self.names, self.contents.rows
+        late = [key for key, until in names.gone.items() if until < before]
+        for key in late:
+            del names.gone[key]
+        tags = [
+            (home, tag)
+            for (home, tag), known in names.tags.items()
+            if home in repositories and known.checked_at < before and known.digest not in rows
+        ]
+        for named in tags:
+            del names.tags[named]
+        tagged = {(home, known.digest) for (home, _), known in names.tags.items()}
+        named_elsewhere = {digest for home, digest in names.held() if "/" in home}
+        unused = [
+            (home, digest, kind)
+            for (home, digest, kind), at in names.since.items()
+            if home in repositories
+            and at < before
+            and (kind != "manifests" or (home, digest) not in tagged)
+            and (digest not in rows or ("/" not in home and digest not in named_elsewhere))
+        ]
+        for home, digest, kind in unused:
+            del getattr(names, kind)[home, digest]
+        self._tidy()
+        return len(late) + len(tags) + len(unused)
+
+    def _tidy(self) -> None:
+        """Forget since when was known what is not known any more."""
+        since = self.names.since
+        self.names.since = {
+            key: at for key, at in since.items() if key[:2] in getattr(self.names, key[2])
+        }
 
     async def unlinked(self, limit: int) -> Sequence[Digest]:
         linked = {digest for _, digest in (*self.names.manifests, *self.names.blobs)}

@@ -32,6 +32,15 @@ class CacheDirectory:
         rows = self._rows(f"SELECT {column} FROM usage WHERE upstream = ?", upstream)
         return int(rows[0][0]) if rows else 0
 
+    def upstreams(self) -> set[str]:
+        """Return the upstreams of which anything is counted."""
+        return {upstream for (upstream,) in self._rows("SELECT upstream FROM usage")}
+
+    def expected(self, repository: str) -> int:
+        """Return of how much it is noted that manifests of a repository list it."""
+        query = "SELECT count(*) FROM link WHERE repository = ? AND kind = 2"
+        return int(self._rows(query, repository)[0][0])
+
     def events(self, kind: str) -> list[str]:
         """Return `repository reference detail` of the events of a kind, oldest first."""
         rows = self._rows(

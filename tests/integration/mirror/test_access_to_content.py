@@ -319,6 +319,40 @@ def test_what_a_client_says_of_itself_goes_no_further(
     assert secret.partition(" ")[2] not in mirror.log()
 
 
+# ── what is invented ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_manifest_of_thousands_of_layers_does_not_fill_the_index(
+    mirror: RunningMirror, registry: MockRegistry, name: str
+) -> None:
+    """CA-06: of a thousand the index notes the size; the others are read all the same."""
+    last = registry.add_blob(name, b"the last layer")
+    layers = [
+        Descriptor(media_types.OCI_LAYER, Digest.of(b"%d" % number), 10).to_json()
+        for number in range(3000)
+    ]
+    layers.append(Descriptor(media_types.OCI_LAYER, last.digest, last.size).to_json())
+    image = registry.add_image(name, None)
+    content = json.dumps({**json.loads(image.manifest), "layers": layers}).encode()
+    registry.add_manifest(name, "1", content, media_types.OCI_MANIFEST)
+    assert mirror.manifest(name, "1").body == content
+    assert cache_of(mirror).expected(f"{UPSTREAM}/{name}") == 1000
+    assert mirror.blob(name, last.digest).body == b"the last layer"
+
+
+def test_hosts_that_do_not_exist_leave_nothing_behind(start_mirror: StartMirror) -> None:
+    """CA-06: nothing is counted of what was never answered."""
+    mirror = start_mirror(more="[proxy]\nopen = true\n")
+    for number in range(3):
+        host = f"r{number}.nowhere.invalid"
+        for method in ("GET", "HEAD"):
+            assert mirror.manifest("x", "1", method=method, upstream=host).status >= 400
+            digest = Digest.of(b"x")
+            assert mirror.blob("x", digest, method=method, upstream=host).status >= 400
+    assert mirror.stop() == 0
+    assert cache_of(mirror).upstreams() == set()
+
+
 # ── what is never asked ──────────────────────────────────────────────────────────────────────────
 
 

@@ -316,3 +316,37 @@ async def test_index_and_disk_are_compared_once(machine: Machine, cache: Cache) 
     assert await size(restarted) == len(LAYER)
     assert not await restarted.index.crashed_machine()
     assert await upkeep.compare() == 0
+
+
+# ── names and times ──────────────────────────────────────────────────────────────────────────────
+
+
+async def test_names_that_lead_to_nothing_are_forgotten_after_a_month(
+    machine: Machine, cache: Cache
+) -> None:
+    """CA-06"""
+    await fill(cache)
+    names, now = cache.index.names, machine.clock.now()
+    await names.link("docker.io/a", blobs=[(DIGEST, len(CONTENT)), (OTHER, 5)], at=now)
+    await names.link("docker.io/b", blobs=[(OTHER, 5)], at=now)
+    upkeep = CacheUpkeep(cache)
+    machine.clock.time = now + 29 * 86400
+    assert await upkeep.drop_names() == 0
+    machine.clock.time = now + 31 * 86400
+    assert await upkeep.drop_names() == 2
+    assert await cache.index.catalog.repositories(limit=10) == ["docker.io/a"]
+    assert await cache.index.catalog.links("docker.io/a") == [DIGEST]
+
+
+async def test_a_clock_that_went_back_keeps_nothing(machine: Machine, cache: Cache) -> None:
+    """CA-01: what was stored in the future goes as all else does."""
+    await fill(cache)
+    machine.clock.time -= 1000
+    upkeep = CacheUpkeep(cache)
+    assert await upkeep.drop_unlinked() == 1
+    await fill(cache)
+    machine.clock.time -= 1000
+    assert await upkeep.set_back() == 1
+    known = await cache.index.contents.find(DIGEST)
+    assert known is not None
+    assert known.verified_at == machine.clock.now()

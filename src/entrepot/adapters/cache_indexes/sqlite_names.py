@@ -105,6 +105,9 @@ class SqliteCatalog:
         what = _EVERYTHING if reference is None else str(reference)
         return await self._writer.run(_purge, repository, what)
 
+    async def forget_unused(self, repositories: Sequence[str], before: float) -> int:
+        return await self._writer.run(_forget_unused, repositories, before)
+
     async def unlinked(self, limit: int) -> Sequence[Digest]:
         rows = await self._reader.rows(sql.UNLINKED, limit)
         return [Digest.parse(digest) for (digest,) in rows]
@@ -160,6 +163,16 @@ def _set_absent(
     connection.execute(sql.TRIM_EXPIRED, (now,))
     connection.execute(sql.SET_ABSENT, (repository, reference, until))
     connection.execute(sql.TRIM_ABSENT, (MOST_ABSENT,))
+
+
+def _forget_unused(
+    connection: sqlite3.Connection, repositories: Sequence[str], before: float
+) -> int:
+    gone = connection.execute(sql.TRIM_EXPIRED, (before,)).rowcount
+    for repository in repositories:
+        for statement in (sql.FORGET_TAGS, sql.FORGET_LINKS):
+            gone += connection.execute(statement, (repository, before)).rowcount
+    return gone
 
 
 def _purge(connection: sqlite3.Connection, repository: str, what: str) -> int:

@@ -69,6 +69,20 @@ PURGE_LINKS: Final = "DELETE FROM link WHERE repository = ?1 AND (?2 IN ('', dig
 PURGE_ABSENT: Final = """
     DELETE FROM absent WHERE repository = ?1 AND (?2 = '' OR reference IN (?2, 'blob ' || ?2))
 """
+FORGET_TAGS: Final = """
+    DELETE FROM tag WHERE repository = ?1 AND checked_at < ?2
+        AND NOT EXISTS (SELECT 1 FROM content WHERE content.digest = tag.digest)
+"""  # repository, before
+FORGET_LINKS: Final = """
+    DELETE FROM link WHERE repository = ?1 AND linked_at < ?2
+        AND (kind <> 1 OR digest NOT IN (SELECT digest FROM tag WHERE repository = ?1))
+        AND (
+            NOT EXISTS (SELECT 1 FROM content WHERE content.digest = link.digest)
+            OR (instr(?1, '/') = 0 AND NOT EXISTS (
+                SELECT 1 FROM link AS other
+                WHERE other.digest = link.digest AND instr(other.repository, '/') > 0))
+        )
+"""  # repository, before
 UNLINKED: Final = """
     SELECT digest FROM content INDEXED BY content_unlinked
     WHERE links = 0 AND state = 'stored' AND pinned = 0 ORDER BY id LIMIT ?1
@@ -172,6 +186,13 @@ DISTRUST: Final = """
     UPDATE content SET stamp = '' WHERE state = 'stored' AND stamp <> '' AND stored_at >=
         (SELECT max(max(stored_at, used_at)) FROM content WHERE state = 'stored') - ?1
 """  # within
+_LATEST: Final = "max(stored_at, used_at, verified_at)"
+AHEAD: Final = f"SELECT 1 FROM content WHERE {_LATEST} > ?1 LIMIT 1"
+SET_BACK: Final = f"""
+    UPDATE content SET queue = '', rank = 0, counted = 0, stored_at = min(stored_at, ?1),
+        used_at = min(used_at, ?1), verified_at = min(verified_at, ?1)
+    WHERE {_LATEST} > ?1
+"""  # now
 OLDEST_VERIFIED: Final = f"""
     SELECT {_CONTENT} FROM content WHERE state = 'stored' AND verified_at < ?2
     ORDER BY verified_at, id LIMIT ?1

@@ -30,6 +30,11 @@ class SqliteUpkeep:
     async def distrust(self, within: float) -> int:
         return await self._writer.run(_distrust, within)
 
+    async def set_back(self, now: float) -> int:
+        if not await self._reader.rows(sql.AHEAD, now):  # as ever: nobody need wait for the writer
+            return 0
+        return await self._writer.run(_set_back, now)
+
     async def oldest_verified(self, limit: int, before: float) -> Sequence[CachedContent]:
         rows = await self._reader.rows(sql.OLDEST_VERIFIED, limit, before)
         return [content(row) for row in rows]
@@ -71,6 +76,10 @@ def _execute(connection: sqlite3.Connection, statement: str, *parameters: object
 
 def _distrust(connection: sqlite3.Connection, within: float) -> int:
     return connection.execute(sql.DISTRUST, (within,)).rowcount
+
+
+def _set_back(connection: sqlite3.Connection, now: float) -> int:
+    return connection.execute(sql.SET_BACK, (now,)).rowcount
 
 
 def _touch(
