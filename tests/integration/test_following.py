@@ -294,11 +294,14 @@ def test_a_client_that_hangs_up_while_nothing_comes_counts_as_gone(
     """Its end looks as if it only had nothing more to say, and no byte shows the difference."""
     writer.begin()
     writer.write(1000, expect=1000)
-    before = open_files([reader.process.pid])
-    with reader.http1() as wire:
-        ask(wire)
-        wire.read(1000)
-    wait_until(lambda: open_files([reader.process.pid]) <= before)
+    with reader.http1() as first:
+        ask(first)
+        before = open_files([reader.process.pid])
+        with reader.http1() as wire:
+            ask(wire)
+            wire.read(1000)
+            assert open_files([reader.process.pid]) > before
+        wait_until(lambda: open_files([reader.process.pid]) <= before)
 
 
 def test_a_client_with_nothing_more_to_say_gets_what_is_there(
