@@ -180,4 +180,12 @@ def test_artifactory_in_six_layouts_gives_the_same_image(start_mirror: StartMirr
             gets = [
                 one.count("GET", f"*/blobs/{blob.digest}", status=200) for one in (plain, below)
             ]
-            assert sum(gets) == 1, "it is stored once, whoever it is pulled from"
+            # Stored once; but each upstream has to show once that it really has the content.
+            assert sum(gets) == len(places)
+        for layout in places:
+            assert_pulls(mirror, image, plain, NAME, f"{layout}.test")
+        for blob in image.blobs:
+            gets = [
+                one.count("GET", f"*/blobs/{blob.digest}", status=200) for one in (plain, below)
+            ]
+            assert sum(gets) == len(places), "and never again"
