@@ -9,6 +9,7 @@ Unavailable … that it cannot be had from there now. `retry_after` in an error'
 in seconds that the upstream has asked for.
 """
 
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -35,6 +36,11 @@ class ArrivingBlob(Protocol):
     async def pour(self, sink: Sink) -> None:
         """Give a sink the bytes from `start`. Raise ConnectionLost once the sink has what came
         before the connection broke, or what the sink raises."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the bytes from `start` as the reader takes them; a few MiB are buffered at most.
+        Raise ConnectionLost after what came before the connection broke."""
         ...
 
 

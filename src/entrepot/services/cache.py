@@ -52,6 +52,10 @@ _ATTEMPTS: Final = 20
 """How often room is made for one content before giving up: others take it at the same time."""
 
 
+class RoomTaken(StoreFull):
+    """There is room only if something is evicted, and that was not wanted yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Charge:
     """Who pays for content: an upstream, which may take `limit` bytes (None: no limit)."""
@@ -125,10 +129,12 @@ class Cache:
         except BlobUnknown:
             return ""
 
-    async def begin(self, digest: Digest, size: int, charge: Charge) -> SpoolWriter | None:
+    async def begin(
+        self, digest: Digest, size: int, charge: Charge, *, evict: bool = True
+    ) -> SpoolWriter | None:
         """Make room for content, promise it, and return the right to write it; None if somebody
         writes it, or has just stored it. Raise StoreFull if there cannot be any room, here or on
-        the disk."""
+        the disk, RoomTaken if that needs eviction and `evict` is off."""
 
         async def begun() -> SpoolWriter | None:
             try:
@@ -138,7 +144,7 @@ class Cache:
                     await self.index.contents.forget(digest, state="filling")
                 raise
 
-        return await self._reserved(digest, size, charge, begun)
+        return await self._reserved(digest, size, charge, begun, evict=evict)
 
     async def commit(self, digest: Digest, writer: SpoolWriter) -> int:
         """Verify what was written, make it content, and return its size.
@@ -275,7 +281,13 @@ class Cache:
             await self.note("content.corrupt", known.upstream, str(known.digest), detail)
 
     async def _reserved(
-        self, digest: Digest, size: int, charge: Charge, fill: Callable[[], Awaitable[Result]]
+        self,
+        digest: Digest,
+        size: int,
+        charge: Charge,
+        fill: Callable[[], Awaitable[Result]],
+        *,
+        evict: bool = True,
     ) -> Result | None:
         """Make room for content and promise it, then run `fill` before anybody can take that for
         what a crash has left. Return None if it was stored by then. Raise StoreFull."""
@@ -298,6 +310,8 @@ class Cache:
                     except StoreFull as error:
                         # The disk is full although the quota is not: others use it, too.
                         full, lacking, disk = error, size, disk - 1
+            if not evict:
+                raise RoomTaken(f"{size} bytes have no room unless something is evicted")
             if not disk or not await self._make_room(lacking, size, charge):
                 break
         raise full or StoreFull(

@@ -26,8 +26,10 @@ from entrepot.oci.errors import (
 from entrepot.ports.spools import SharedSpool, SpoolWriter
 from entrepot.rules.retries import RetryPolicy, next_delay
 from entrepot.rules.sources import Mirrored
+from entrepot.services.cache import RoomTaken
 from entrepot.services.mirror_place import MirrorPlace
 from entrepot.services.proofs import Proofs
+from entrepot.services.uncached_blobs import UncachedBlobs
 from entrepot.services.upstream_attempts import PooledBlob
 
 _POLICY: Final = RetryPolicy(retries=5, first=0.2, most=10.0)
@@ -75,6 +77,7 @@ class Fills:
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self.proofs = Proofs(random)
+        self.uncached = UncachedBlobs(random)
         self._running: dict[tuple[int, Digest], Fill] = {}
         self._liars: OrderedDict[Digest, frozenset[str]] = OrderedDict()
 
@@ -171,10 +174,11 @@ class Fills:
     async def _begin_afresh(
         self, stack: contextlib.AsyncExitStack, asked: _Asked, size: int
     ) -> tuple[SpoolWriter, PooledBlob] | None:
-        """Make room while the upstream answers, as there is nothing to go on with: that takes
-        milliseconds which the client would wait for."""
-        cache = asked.place.cache
-        making = asyncio.create_task(cache.begin(asked.digest, size, asked.place.charge))
+        """Take free room while the upstream answers, as there is nothing to go on with: that takes
+        milliseconds which the client would wait for. Nothing is evicted for a size that only a
+        manifest has told."""
+        cache, charge = asked.place.cache, asked.place.charge
+        making = asyncio.create_task(cache.begin(asked.digest, size, charge, evict=False))
         try:
             arriving = await self._ask(stack, asked, 0)
         except BaseException as error:
@@ -182,9 +186,14 @@ class Fills:
             if making.exception() is None and (writer := making.result()) is not None:
                 await self._give_up(writer, asked, error)
             raise
-        writer = await making
-        if writer is not None:
-            await self._check(writer, arriving, asked, size)
+        try:
+            writer = await making
+        except RoomTaken:
+            await self._check(None, arriving, asked, size)
+            writer = await cache.begin(asked.digest, size, charge)
+        else:
+            if writer is not None:
+                await self._check(writer, arriving, asked, size)
         return None if writer is None else (writer, arriving)
 
     async def _begin_with(
@@ -197,7 +206,13 @@ class Fills:
             size = arriving.size
             if size is None:
                 size = await place.upstream.blob_size(asked.source.name, digest)
-        writer = await place.cache.begin(digest, size, place.charge)
+        try:
+            told = arriving is not None
+            writer = await place.cache.begin(digest, size, place.charge, evict=told)
+        except RoomTaken:
+            arriving = await self._ask(stack, asked, 0)
+            await self._check(None, arriving, asked, size)
+            writer = await place.cache.begin(digest, size, place.charge)
         if writer is None:
             return None
         try:
@@ -210,7 +225,7 @@ class Fills:
         return writer, arriving
 
     async def _check(
-        self, writer: SpoolWriter, arriving: PooledBlob, asked: _Asked, size: int
+        self, writer: SpoolWriter | None, arriving: PooledBlob, asked: _Asked, size: int
     ) -> None:
         """Give up where the answer is of another size than was told. Raise SizeInvalid."""
         if arriving.size in (None, size):
@@ -224,7 +239,8 @@ class Fills:
         try:
             await self._distrust(asked, {arriving.url})
         finally:
-            await place.cache.give_up(digest, writer, error, keep=False)
+            if writer is not None:
+                await place.cache.give_up(digest, writer, error, keep=False)
         raise error
 
     async def _ask(

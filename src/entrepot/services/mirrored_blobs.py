@@ -36,10 +36,18 @@ class MirroredBlobs:
         self._slots = asyncio.Semaphore(_PREFETCHES)
 
     async def get(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> MirroredBlob:
-        """Return a blob to be read, beginning to fetch it where it is not here.
+        """Return a blob to be read, beginning to fetch it where it is not here. What the cache has
+        no room for comes past it.
 
         Raise BlobUnknown, or why the upstream cannot be asked.
         """
+        try:
+            return await self._kept(place, source, digest)
+        except StoreFull:
+            return await self._fills.uncached.get(place, source, digest)
+
+    async def _kept(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> MirroredBlob:
+        """Return a blob that is stored or on its way to be. Raise StoreFull if it cannot be."""
         linked = await place.cache.index.names.blob(source.repository, digest)
         if linked is None:
             await place.refuse_absent(source, str(digest), blob=True)
@@ -106,7 +114,7 @@ class MirroredBlobs:
 
     async def ensure(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> None:
         """Bring a blob into the cache; return once it is there."""
-        await self.get(place, source, digest)
+        await self._kept(place, source, digest)
         fill = self._fills.running(place, digest)
         if fill is not None:
             await fill.ended.wait()

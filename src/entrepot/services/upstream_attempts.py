@@ -1,7 +1,7 @@
 """Attempts: one question to one endpoint, and what becomes of it in the books and the pool."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from entrepot.oci.errors import RegistryError
@@ -118,4 +118,13 @@ class PooledBlob:
         except RegistryError as error:
             if not refused:
                 self._attempt.end(error)
+            raise
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """See `ArrivingBlob.chunks`."""
+        try:
+            async for chunk in self._arriving.chunks():
+                yield chunk
+        except RegistryError as error:
+            self._attempt.end(error)
             raise

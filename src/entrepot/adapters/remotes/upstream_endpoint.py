@@ -246,16 +246,34 @@ class PouringBlob:
             nonlocal at
             at += len(piece)
             if self._end is not None and at > self._end:
-                raise SizeInvalid("more bytes come than were announced; the registry is broken")
+                raise _too_many()
             sink(piece)
 
         with _in_our_words(None):
             await self._response.pour(take)
-            if at < (self.size or self._end or 0):
-                raise ConnectionLost(
-                    f"{urlsplit(self._response.url).hostname} has sent the blob up to byte {at} of "
-                    f"{self.size}; ask for the rest"
-                )
+            self._check_end(at)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """See `ArrivingBlob.chunks`. Raise SizeInvalid for more bytes than there are."""
+        at = self.start
+        with _in_our_words(None):
+            async for chunk in self._response.chunks():
+                at += len(chunk)
+                if self._end is not None and at > self._end:
+                    raise _too_many()
+                yield chunk
+            self._check_end(at)
+
+    def _check_end(self, at: int) -> None:
+        if at < (self.size or self._end or 0):
+            raise ConnectionLost(
+                f"{urlsplit(self._response.url).hostname} has sent the blob up to byte {at} of "
+                f"{self.size}; ask for the rest"
+            )
+
+
+def _too_many() -> SizeInvalid:
+    return SizeInvalid("more bytes come than were announced; the registry is broken")
 
 
 def _arriving(response: Response, start: int) -> PouringBlob | None:
