@@ -8,7 +8,7 @@
     entrepot_mirror_events_total{kind,upstream}                   diverged tags, corrupt content, …
     entrepot_upstream_requests_total{upstream,endpoint,operation,outcome}
     entrepot_upstream_request_duration_seconds{upstream,operation}
-    entrepot_upstream_breaker_open{upstream,endpoint}             0 closed, 1 on trial, 2 open
+    entrepot_upstream_breaker_state{upstream,endpoint}            0 closed, 1 on trial, 2 open
     entrepot_upstream_rate_limit{upstream}, entrepot_upstream_rate_limit_remaining{upstream}
 
 A server that mirrors whatever it is asked for meets any number of upstreams. Those that are
@@ -45,7 +45,7 @@ _HELP: Final = {
     "entrepot_mirror_events": "Things an operator should look at.",
     "entrepot_upstream_requests": "Attempts at upstream endpoints by outcome.",
     "entrepot_upstream_request_duration_seconds": "Time of an attempt at an upstream, in seconds.",
-    "entrepot_upstream_breaker_open": "0: in use, 1: on trial, 2: left out.",
+    "entrepot_upstream_breaker_state": "0: in use, 1: on trial, 2: left out.",
     "entrepot_upstream_rate_limit": "Requests that the upstream grants per window.",
     "entrepot_upstream_rate_limit_remaining": "Requests that are left in the upstream's window.",
 }
@@ -130,9 +130,10 @@ class MirrorMetrics:
         """See `MirrorBooks.breaker`."""
         labels = {"upstream": self._shown(upstream), "endpoint": endpoint}
         if labels["upstream"] == upstream:
-            name = "entrepot_upstream_breaker_open"
+            name = "entrepot_upstream_breaker_state"
             self._highest.write_value(series_key(name, labels, _HELP[name]), _BREAKER[state], 0.0)
-        self._log.warning("breaker", upstream=upstream, endpoint=endpoint, state=state)
+        tell = self._log.info if state == "closed" else self._log.warning
+        tell("breaker", upstream=upstream, endpoint=endpoint, state=state)
 
     def rate_limit(self, upstream: str, limit: int | None, remaining: int | None) -> None:
         """See `MirrorBooks.rate_limit`."""

@@ -55,13 +55,8 @@ def test_an_endpoint_that_is_away_is_found_by_probes_and_back_again(
     for one in (registry, second):
         one.add_image(NAME, "1", seed="same")
     mirror = start_mirror(registry, second, upstream={"probe_interval": '"200ms"'})
-    breaker, labels = (
-        "entrepot_upstream_breaker_open",
-        {
-            "upstream": UPSTREAM,
-            "endpoint": registry.url,
-        },
-    )
+    breaker = "entrepot_upstream_breaker_state"
+    labels = {"upstream": UPSTREAM, "endpoint": registry.url}
     registry.wait_for(1, "GET", "/v2/")
     away = registry.fault(DropConnection(), times=None)
     wait_until(lambda: metric(mirror, breaker, labels) == 2.0)
@@ -72,6 +67,8 @@ def test_an_endpoint_that_is_away_is_found_by_probes_and_back_again(
     wait_until(lambda: metric(mirror, breaker, labels) == 0.0)
     told = [one for one in events(mirror) if one.get("endpoint") == registry.url]
     states = [one["state"] for one in told if one["event"] == "breaker"]
+    levels = {one["state"]: one["level"] for one in told if one["event"] == "breaker"}
+    assert (levels["open"], levels["closed"]) == ("warning", "info")
     assert [states[0], states[-1]] == ["open", "closed"]
     opened = next(number for number, one in enumerate(told) if one["event"] == "breaker")
     with mirror.client() as client:
