@@ -92,3 +92,12 @@ class RunningMirror(RunningServer):
                 assert blob.status == 200, str(blob)
                 assert len(blob.body) == one["size"]
         return manifest
+
+
+def metric(mirror: RunningMirror, name: str, labels: Mapping[str, str]) -> float | None:
+    """Return a metric's value, None if there is no such series."""
+    with mirror.client() as client:
+        text = client.get("/metrics").body.decode()
+    series = name + "{" + ",".join(f'{key}="{labels[key]}"' for key in sorted(labels)) + "}"
+    found = [line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(series)]
+    return float(found[0]) if found else None

@@ -20,8 +20,7 @@ from entrepot.testing import (
 )
 from tests.integration.mirror.conftest import StartMirror, cache_of
 from tests.integration.mirror.pulling import assert_pulls
-from tests.integration.mirror.test_tags import metric
-from tests.mirrors import MANIFESTS, UPSTREAM, RunningMirror
+from tests.mirrors import MANIFESTS, UPSTREAM, RunningMirror, metric
 from tests.waiting import wait_until
 
 NAME: Final = "library/tool"
@@ -67,9 +66,9 @@ def test_an_endpoint_that_is_away_is_found_by_probes_and_back_again(
     wait_until(lambda: metric(mirror, breaker, labels) == 0.0)
     told = [one for one in events(mirror) if one.get("endpoint") == registry.url]
     states = [one["state"] for one in told if one["event"] == "breaker"]
+    assert [states[0], states[-1]] == ["open", "closed"]
     levels = {one["state"]: one["level"] for one in told if one["event"] == "breaker"}
     assert (levels["open"], levels["closed"]) == ("warning", "info")
-    assert [states[0], states[-1]] == ["open", "closed"]
     opened = next(number for number, one in enumerate(told) if one["event"] == "breaker")
     with mirror.client() as client:
         health = client.get("/_/upstreams").json()[UPSTREAM]

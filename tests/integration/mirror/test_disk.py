@@ -18,7 +18,7 @@ from entrepot.testing import MockRegistry, Stall, Status, Truncate, WrongDigest
 from tests.integration.mirror.cache_directory import CacheDirectory
 from tests.integration.mirror.conftest import StartMirror, cache_of
 from tests.integration.small_disk import SmallDisk, mounted
-from tests.mirrors import UPSTREAM, RunningMirror, upstream_table
+from tests.mirrors import UPSTREAM, RunningMirror, metric, upstream_table
 from tests.waiting import wait_until
 
 NAME: Final = "library/tool"
@@ -42,13 +42,6 @@ def change(mirror: RunningMirror, statement: str, *parameters: object) -> None:
     """Change the index of a mirror that is stopped."""
     with closing(sqlite3.connect(cache_of(mirror).path / "index.db")) as index, index:
         index.execute(statement, parameters)
-
-
-def metric(mirror: RunningMirror, name: str) -> float:
-    with mirror.client() as client:
-        lines = client.get("/metrics").body.decode().splitlines()
-    series = f'{name}{{upstream="{UPSTREAM}"}} '
-    return sum(float(line.removeprefix(series)) for line in lines if line.startswith(series))
 
 
 # ── quotas ───────────────────────────────────────────────────────────────────────────────────────
@@ -76,8 +69,9 @@ def test_the_least_recently_used_goes_first(
     pull(mirror, b)
     assert cache.stored() == {str(one.digest) for one in (e, f, b)}
     cache.check()
-    wait_until(lambda: metric(mirror, "entrepot_mirror_evictions_total") == 4.0)
-    assert metric(mirror, "entrepot_mirror_evicted_bytes_total") == 4.0 * SIZE
+    labels = {"upstream": UPSTREAM}
+    wait_until(lambda: metric(mirror, "entrepot_mirror_evictions_total", labels) == 4.0)
+    assert metric(mirror, "entrepot_mirror_evicted_bytes_total", labels) == 4.0 * SIZE
 
 
 def test_an_upstream_has_a_quota_of_its_own(

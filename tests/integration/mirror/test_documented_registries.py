@@ -13,9 +13,8 @@ from entrepot.testing.mock_presets import PRESETS, Quota
 from entrepot.testing.mock_tokens import TokenFlavour
 from tests.integration.mirror.conftest import StartMirror, cache_of
 from tests.integration.mirror.pulling import assert_pulls
-from tests.integration.mirror.test_tags import metric
 from tests.integration.remotes.upstreams import Below
-from tests.mirrors import MANIFESTS, upstream_table
+from tests.mirrors import MANIFESTS, metric, upstream_table
 from tests.waiting import wait_until
 
 NAME: Final = "library/tool"

@@ -3,7 +3,6 @@ told when endpoints disagree (rows CA-02, CA-06, PX-02, BE-04)."""
 
 import sqlite3
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from typing import Final
 
@@ -22,7 +21,7 @@ from entrepot.testing import (
     Status,
 )
 from tests.integration.mirror.conftest import StartMirror, cache_of
-from tests.mirrors import UPSTREAM, RunningMirror
+from tests.mirrors import UPSTREAM, RunningMirror, metric
 from tests.waiting import wait_until
 
 NAME: Final = "library/tool"
@@ -44,15 +43,6 @@ def get(mirror: RunningMirror, tag: str = "1") -> bytes:
     assert response.status == 200, str(response)
     assert not response.all("Warning"), str(response)
     return response.body
-
-
-def metric(mirror: RunningMirror, name: str, labels: Mapping[str, str]) -> float | None:
-    """Return a metric's value, None if there is no such series."""
-    with mirror.client() as client:
-        text = client.get("/metrics").body.decode()
-    series = name + "{" + ",".join(f'{key}="{labels[key]}"' for key in sorted(labels)) + "}"
-    found = [line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(series)]
-    return float(found[0]) if found else None
 
 
 def moved(registry: MockRegistry, tag: str = "1") -> MockImage:
