@@ -42,6 +42,7 @@ from entrepot.services.upstreams import Upstreams
 from entrepot.services.warming import Warming, WarmOptions
 
 if TYPE_CHECKING:
+    from entrepot.adapters.remotes.transport import CurlTransport
     from entrepot.adapters.remotes.upstream_endpoints import Transports
 
 _LOOK: Final = 1.0
@@ -75,6 +76,9 @@ class OpenedProxy:
         self._seen: tuple[int, int] | None = None
         self._upstreams: Mapping[str, UpstreamSettings] = {}
         self._caches: dict[Path, Cache] = {}
+        self._opening: dict[Path, asyncio.Lock] = {}
+        self._said = ""
+        self._check: CurlTransport | None = None
         self._places: dict[str, MirrorPlace] = {}
         self._transports: Transports | None = None
         unlisted = unlisted_upstream(settings) if settings.proxy.open else None
@@ -118,29 +122,29 @@ class OpenedProxy:
     async def look(self) -> bool:
         """Put the upstreams in force that are written now; return whether anything changed.
 
-        A file that is wrong changes nothing, and is told of once.
+        What cannot be put in force, a file that is wrong or a cache that cannot be opened, changes
+        nothing, is told of once, and is tried again the next time.
         """
         seen = _state(self._file)
         if seen == self._seen:
             return False
-        self._seen = seen
         try:
             upstreams, table = upstreams_in_force(self._settings)
-        except (ConfigError, RegistryError) as error:
-            self._log.error("upstreams not changed", file=str(self._file), cause=str(error))
+            await self._apply(upstreams, table)
+        except (ConfigError, RegistryError, OSError) as error:
+            cause = str(error)
+            if cause != self._said:
+                self._log.error("upstreams not changed", file=str(self._file), cause=cause)
+            self._said = cause
             return False
-        await self._apply(upstreams, table)
+        self._seen, self._said = seen, ""
         return True
 
     async def start(self) -> None:
-        """Put the upstreams in force that are written now, and put right what a crash has left in
-        the caches. Raise ConfigError, or a RegistryError."""
+        """Put the upstreams in force that are written now. Raise ConfigError, or a
+        RegistryError."""
         self._seen = _state(self._file)
         await self._apply(*upstreams_in_force(self._settings), first=True)
-        for cache in self.caches():
-            mended = await CacheUpkeep(cache).recover()
-            if mended:
-                self._log.info("cache mended after a crash", contents=mended)
 
     async def _apply(
         self,
@@ -255,15 +259,26 @@ class OpenedProxy:
         )
 
     async def _cache(self, settings: UpstreamSettings) -> Cache:
-        """Return the cache of an upstream, opening it the first time."""
+        """Return the cache of an upstream. The first time it is opened, and what a crash has left
+        in it is put right before anybody uses it."""
         mine = self._settings.cache
         path = settings.cache_path or mine.path or self._settings.storage.path / "cache"
-        known = self._caches.get(path)
-        if known is None:
-            known = self._caches[path] = await open_cache(
-                path, mine, books=self._books, clock=self._clock, stack=self._stack
+        if path not in self._caches:
+            async with self._opening.setdefault(path, asyncio.Lock()):
+                if path not in self._caches:
+                    self._caches[path] = await self._opened_cache(path)
+        return self._caches[path]
+
+    async def _opened_cache(self, path: Path) -> Cache:
+        async with AsyncExitStack() as stack:  # what is opened of it closes if the rest cannot be
+            cache = await open_cache(
+                path, self._settings.cache, books=self._books, clock=self._clock, stack=stack
             )
-        return known
+            mended = await CacheUpkeep(cache).recover()
+            if mended:
+                self._log.info("cache mended after a crash", contents=mended)
+            self._stack.push_async_callback(stack.pop_all().aclose)
+        return cache
 
     def _redirects(self, upstreams: Mapping[str, UpstreamSettings]) -> Redirects:
         sites = _sites(self._settings)
@@ -274,9 +289,10 @@ class OpenedProxy:
             from entrepot.adapters.remotes.transport import CurlTransport
             from entrepot.adapters.remotes.transport_settings import TransportSettings
 
-            transport = CurlTransport(TransportSettings(), self._environ)
-            self._stack.push_async_callback(transport.close)
-            check = HttpBlobCheck(transport, settings.check_timeout)
+            if self._check is None:  # the sites do not change while it runs
+                self._check = CurlTransport(TransportSettings(), self._environ)
+                self._stack.push_async_callback(self._check.close)
+            check = HttpBlobCheck(self._check, settings.check_timeout)
         return Redirects(
             redirect_places(self._settings, upstreams),
             sites=sites,
