@@ -12,7 +12,8 @@ import pytest
 from tests.certificates import Certificate, make_certificate
 from tests.docker_registry import RunningDockerRegistry, RunningZot
 from tests.interop import clients, images
-from tests.interop.docker_daemon import DockerDaemon, DoesNotStart
+from tests.interop.daemons import DoesNotStart
+from tests.interop.docker_daemon import DockerDaemon
 from tests.interop.layouts import Layout
 from tests.interop.sandbox import Sandbox
 from tests.interop.servers import stop

@@ -17,7 +17,8 @@ import pytest
 from tests.interop.buildkit import RunningBuildKit
 from tests.interop.clients import Crane, LayoutClient, Oras, Regctl, Skopeo, require_root
 from tests.interop.containerd import RunningContainerd
-from tests.interop.docker_daemon import DockerDaemon, DoesNotStart
+from tests.interop.daemons import DoesNotStart
+from tests.interop.docker_daemon import DockerDaemon
 from tests.interop.images import HERE
 from tests.interop.layouts import Layers, Layout
 from tests.interop.sandbox import Sandbox
