@@ -103,14 +103,16 @@ class MirroredBlobs:
     async def head(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> MirroredBlob:
         """Return a blob's size truthfully, downloading nothing."""
         linked = await place.cache.index.names.blob(source.repository, digest)
-        found = await place.cache.find(digest) if linked is not None else None
-        if found is not None and await place.has_delivered(found):
+        found = await place.cache.find(digest)
+        if found is not None and not await place.has_delivered(found):
+            found = None  # nothing of it is told, either
+        if found is not None and linked is not None:
             place.cache.use.answered(place.upstream.name, "blob", "hit")
             return MirroredBlob(digest, found.size, nothing)
         await place.refuse_absent(source, str(digest), blob=True)
-        size = await place.prove(source, digest)
+        told = await place.prove(source, digest)
         place.cache.use.answered(place.upstream.name, "blob", "miss")
-        return MirroredBlob(digest, size, nothing)
+        return MirroredBlob(digest, told if found is None else found.size, nothing)
 
     async def ensure(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> None:
         """Bring a blob into the cache; return once it is there."""
