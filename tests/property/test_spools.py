@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from entrepot.adapters.content_stores.filesystem import FilesystemContentStore
-from entrepot.adapters.content_stores.spool import HELD_BACK
 from entrepot.adapters.content_stores.spool_writer import FilesystemSpoolWriter
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import BlobUnknown, ConnectionLost, RegistryError, SizeInvalid, Unavailable
+from entrepot.ports.delivery import HELD_BACK
 from entrepot.ports.spools import SharedSpool
 
 Result = TypeVar("Result")

@@ -11,7 +11,11 @@ the face picks the cheapest way its server has to send it.
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+HELD_BACK: Final = 16 << 10
+"""How many of the last bytes of a spool, and of a range of it, are not sent before the whole
+content has been verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +62,34 @@ class Spool(Protocol):
     async def available(self, beyond: int) -> int:
         """Return how many bytes from the file's start may be read, once more than `beyond`.
 
-        The last bytes are held back until the whole content has been verified. Raise
-        Unavailable if the content cannot be had whole.
+        The last HELD_BACK bytes are held back until the whole content has been verified: the last
+        one is available only then. Raise Unavailable if the content cannot be had whole.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """`length` bytes of a spool from `offset`."""
+    """`length` bytes of a spool from `offset`.
+
+    The last bytes of the range, too, are held back until the whole content has been verified:
+    nobody receives a wrong part whole.
+    """
 
     spool: Spool
     offset: int
     length: int
+
+    async def available(self, beyond: int) -> int:
+        """Return how many bytes from the file's start may be sent, once more than `beyond`, and
+        never more than up to the range's end. Raise what the spool does."""
+        end = self.offset + self.length
+        safe = end - min(self.length, HELD_BACK)
+        if beyond < safe:
+            return min(await self.spool.available(beyond), safe)
+        # The content's last byte is there only when all of them are right.
+        await self.spool.available(self.spool.size - 1)
+        return end
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 One spool per digest exists over all processes that share a cache. Who writes it holds a lock that
 ends with its process; everybody else follows, and the first who finds the writer gone goes on
 where it stopped. Bytes in a spool are not verified: the last of them become readable only when
-the whole has been, so nobody ever receives wrong content whole.
+the whole has been, and of a range the last are sent only then (`Follow.available`), so nobody ever
+receives wrong content, or a wrong part of it, whole.
 """
 
 from collections.abc import Sequence

@@ -179,9 +179,7 @@ class Http1Writer:
     def _transfer_of(self, body: File | Follow, file: int, sock: socket.socket) -> FileTransfer:
         if isinstance(body, File):
             return FileTransfer(sock, file, body.offset, body.length)
-        return SpoolTransfer(
-            sock, file, body.offset, body.length, spool=body.spool, wait=self._wait
-        )
+        return SpoolTransfer(sock, file, body, wait=self._wait)
 
     async def _flushed(self) -> None:
         """Wait until the transport has nothing more to send."""

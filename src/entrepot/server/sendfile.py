@@ -10,7 +10,7 @@ import os
 import socket
 from typing import Final
 
-from entrepot.ports.delivery import Spool
+from entrepot.ports.delivery import Follow
 from entrepot.server.content_wait import ContentWait
 
 STEP: Final = 2 * 1024 * 1024
@@ -83,25 +83,23 @@ class FileTransfer:
 class SpoolTransfer(FileTransfer):
     """A range of a spool on its way to a client, as the spool grows."""
 
-    __slots__ = ("_spool", "_wait")
+    __slots__ = ("_body", "_wait")
 
     def __init__(
         self,
         sock: socket.socket,
         file: int,
-        offset: int,
-        count: int,
+        body: Follow,
         *,
-        spool: Spool,
         wait: ContentWait,
     ) -> None:
-        super().__init__(sock, file, offset, count)
-        self._spool = spool
+        super().__init__(sock, file, body.offset, body.length)
+        self._body = body
         self._wait = wait
 
     async def run(self) -> None:
         """As of a file; also raise what the spool raises when it fails."""
         while self.sent < self._count:
             with self._wait:
-                ready = await self._spool.available(self._offset + self.sent)
-            await self._send_until(min(ready - self._offset, self._count))
+                ready = await self._body.available(self._offset + self.sent)
+            await self._send_until(ready - self._offset)

@@ -311,7 +311,7 @@ async def _followed(follow: Follow) -> AsyncIterator[bytes]:
     at, end = follow.offset, follow.offset + follow.length
     try:
         while at < end:
-            ready = min(await follow.spool.available(at), end)
+            ready = await follow.available(at)
             while at < ready:
                 block = _read(descriptor, at, ready)  # just written, so in memory
                 at += len(block)

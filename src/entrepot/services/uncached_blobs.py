@@ -14,16 +14,13 @@ from entrepot.oci.errors import (
     SizeInvalid,
     Unavailable,
 )
-from entrepot.ports.delivery import Delivery, Stream
+from entrepot.ports.delivery import HELD_BACK, Delivery, Stream
 from entrepot.rules.retries import RetryPolicy, next_delay
 from entrepot.rules.sources import Mirrored
 from entrepot.services.mirror_place import MirroredBlob, MirrorPlace
 
 _POLICY: Final = RetryPolicy(retries=5, first=0.2, most=10.0)
 """How often a stream that broke off is continued without any progress in between."""
-
-_HELD_BACK: Final = 16 << 10
-"""How many of the last bytes are kept until the whole has been verified."""
 
 _INLINE: Final = 32 << 10
 """Chunks up to this many bytes are hashed at once: a thread would take longer to wake."""
@@ -72,7 +69,7 @@ class _Passing:
         self._size = size
         self._start = start
         self._end = end
-        self._safe = end - min(end - start, _HELD_BACK)
+        self._safe = end - min(end - start, HELD_BACK)
         self._hasher = Hasher(digest.algorithm)
         self._at = 0
         self._held = b""

@@ -52,7 +52,7 @@ async def _followed(follow: Follow) -> AsyncIterator[bytes]:
     at, end = follow.offset, follow.offset + follow.length
     try:
         while at < end:
-            ready = min(await follow.spool.available(at), end)
+            ready = await follow.available(at)
             while at < ready:
                 block = os.pread(file, min(ready - at, BLOCK), at)
                 if not block:

@@ -34,7 +34,7 @@ async def read_spool(delivery: Follow, file: int) -> AsyncIterator[bytes]:
     """Yield a range of a spool that `file` is open on, as it grows. Raise what the spool does."""
     at, end = delivery.offset, delivery.offset + delivery.length
     while at < end:
-        ready = min(await delivery.spool.available(at), end)
+        ready = await delivery.available(at)
         async for block in read_blocks(file, at, ready - at):
             yield block
         at = ready

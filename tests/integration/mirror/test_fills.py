@@ -8,12 +8,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from entrepot.oci.descriptor import Descriptor
+from entrepot.ports.delivery import HELD_BACK
 from entrepot.testing import DropConnection, MockRegistry, Stall, WrongDigest
 from tests.certificates import make_certificate
 from tests.http2_client import Http2Client
@@ -184,7 +186,7 @@ def test_what_was_wrong_is_not_fetched_again_for_nobody(
 
 RANGES: Final = {
     "behind what is there": "7000003-7100002",
-    "there already": "1000-2999",
+    "there already": "1000-100999",
     "half there": "900000-1300000",
     "suffix": "-70000",
     "to the end": "12582911-",
@@ -206,12 +208,15 @@ def test_followers_ranges_are_exact(registry: MockRegistry, start_mirror: StartM
                 followers.append((wire, ask_range(wire, blob, ranges), ranges))
         everything = pool.submit(first.read, SIZE)
         content = registry.blob(blob.digest)
-        for wire, head, ranges in followers:
-            if ranges == RANGES["there already"]:
-                assert_ranges(wire, head, ranges, content)  # while nothing comes
+        there = [wire for wire, _, ranges in followers if ranges == RANGES["there already"]]
+        early = 1000 + 100_000 - HELD_BACK
+        for wire in there:  # while nothing comes
+            assert wire.read(early - 1000) == content[1000:early]
         stall.release()
         for wire, head, ranges in followers:
-            if ranges != RANGES["there already"]:
+            if wire in there:
+                assert wire.read(HELD_BACK) == content[early : early + HELD_BACK]
+            else:
                 assert_ranges(wire, head, ranges, content)
         assert_whole(everything.result(), blob)
     assert gets(registry) == {str(blob.digest): 1}
@@ -305,3 +310,18 @@ def reset(wire: Wire) -> None:
 def assert_whole(content: bytes, blob: Descriptor) -> None:
     assert len(content) == blob.size
     assert f"sha256:{hashlib.sha256(content).hexdigest()}" == str(blob.digest)
+
+
+@pytest.mark.parametrize("asked_for", ["0-499999", "100-199", "0-499999,700000-700099"])
+def test_a_range_of_wrong_bytes_reaches_nobody_whole(
+    registry: MockRegistry, start_mirror: StartMirror, asked_for: str
+) -> None:
+    """PX-07: the end of each range waits until the whole blob has been verified."""
+    blob = registry.add_blob(NAME, SIZE)
+    mirror = start_mirror(registry)
+    registry.fault(WrongDigest(), method="GET", path="*/blobs/*", times=None)
+    with pytest.raises(HTTPException):
+        mirror.blob(NAME, blob.digest, headers={"Range": f"bytes={asked_for}"})
+    registry.heal()
+    right = mirror.blob(NAME, blob.digest, headers={"Range": "bytes=0-499999"})
+    assert (right.status, right.body) == (206, registry.blob(blob.digest)[:500_000])

@@ -14,9 +14,7 @@ from typing import Final
 from entrepot.adapters.content_stores.disk_errors import disk_errors
 from entrepot.adapters.content_stores.spool_places import SpoolPlace, SpoolPlaces, is_sealed
 from entrepot.oci.errors import RegistryError, Unavailable
-
-HELD_BACK: Final = 16 << 10
-"""How many of the last bytes are not readable before the whole has been verified."""
+from entrepot.ports.delivery import HELD_BACK
 
 _STEP: Final = 256 << 10
 """Readers are woken for so many new bytes at once …"""

@@ -14,7 +14,6 @@ from typing import Protocol
 import pytest
 
 from entrepot.adapters.content_stores.filesystem import FilesystemContentStore
-from entrepot.adapters.content_stores.spool import HELD_BACK
 from entrepot.adapters.content_stores.spools import FilesystemSpools
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import (
@@ -26,7 +25,7 @@ from entrepot.oci.errors import (
     StoreFull,
     Unavailable,
 )
-from entrepot.ports.delivery import Follow
+from entrepot.ports.delivery import HELD_BACK, Follow
 from entrepot.ports.spools import SpoolWriter
 from entrepot.testing.deliveries import collect
 
@@ -117,13 +116,31 @@ async def test_a_follower_gets_every_byte(spools: FilesystemSpools, follow: Read
 
 
 async def test_bytes_are_readable_before_the_next_ones_come(
-    spools: FilesystemSpools, follow: Reader
+    spools: FilesystemSpools, others: FilesystemSpools
 ) -> None:
     writer = await begun(spools)
-    reading = asyncio.create_task(follow(0, 700))
-    await asyncio.sleep(0)
+    found = [await one.follow(DIGEST) for one in (spools, others)]
     await write(writer, CONTENT[:700])
-    assert await asyncio.wait_for(reading, 5) == CONTENT[:700]
+    for spool in found:
+        assert spool is not None
+        assert await asyncio.wait_for(spool.available(699), 5) == 700
+        assert await asyncio.wait_for(Follow(spool, 0, HELD_BACK + 700).available(0), 5) == 700
+    await writer.release()
+
+
+async def test_the_end_of_a_range_waits_for_the_digest(
+    spools: FilesystemSpools, follow: Reader
+) -> None:
+    """Else a part of wrong content would arrive as if it were right."""
+    writer = await begun(spools)
+    ranges = [(0, 700), (5000, 20_000), (SIZE - 10, 10)]
+    reading = [asyncio.create_task(follow(*one)) for one in ranges]
+    await write(writer, CONTENT)
+    done, _ = await asyncio.wait(reading, timeout=0.1)
+    assert not done
+    await writer.commit()
+    for (offset, length), task in zip(ranges, reading, strict=True):
+        assert await asyncio.wait_for(task, 5) == CONTENT[offset : offset + length]
 
 
 async def test_the_last_bytes_wait_for_the_digest(
