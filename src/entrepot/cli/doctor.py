@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,6 +16,7 @@ from entrepot.cli.upstream_places import (
     Configured,
     DataOption,
     JsonOption,
+    UpstreamsArgument,
     configured,
 )
 from entrepot.client import Client
@@ -41,14 +42,7 @@ class _Examined:
     epilog=examples("entrepot doctor", "entrepot doctor docker.io", "entrepot doctor --json"),
 )
 def doctor(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[UPSTREAM]...",
-            help="Upstreams to look at; all if none is named.",
-            show_default=False,
-        ),
-    ] = None,
+    names: UpstreamsArgument = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,

@@ -22,6 +22,7 @@ from entrepot.cli.upstream_layouts import placed
 from entrepot.cli.upstream_options import Table, upstream_options
 from entrepot.cli.upstream_places import (
     NONE,
+    AskedArgument,
     ConfigOption,
     Configured,
     DataOption,
@@ -121,14 +122,7 @@ def _listed(
     ),
 )
 def check(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[UPSTREAM|IMAGE]...",
-            help="Upstreams, or images of upstreams; all upstreams if none is named.",
-            show_default=False,
-        ),
-    ] = None,
+    names: AskedArgument = None,
     config: ConfigOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,

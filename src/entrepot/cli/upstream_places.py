@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -34,6 +34,22 @@ DataOption = Annotated[
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON instead, one object per line.")
+]
+
+
+def _names(metavar: str, help: str) -> Any:
+    return typer.Argument(metavar=metavar, help=help, show_default=False)
+
+
+UpstreamsArgument = Annotated[
+    list[str] | None, _names("[UPSTREAM]...", "Upstreams to look at; all if none is named.")
+]
+AskedArgument = Annotated[
+    list[str] | None,
+    _names(
+        "[UPSTREAM|IMAGE]...",
+        "Upstreams, or images of upstreams; all upstreams if none is named.",
+    ),
 ]
 
 NONE: Final = "there are no upstreams; add one by `entrepot upstream add docker.io`"
