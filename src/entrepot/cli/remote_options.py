@@ -93,8 +93,11 @@ def _given(
     return {name: value for name, value in locals().items() if value is not None}
 
 
-def _with_password(given: Given, side: str = "") -> Given:
-    """Return the options with the password that they ask for."""
+def with_password(given: Given, side: str = "") -> Given:
+    """Return the options with the password that they ask for, where they name a user.
+
+    `side` says in the prompt which registry is meant. Raise BadParameter where they make no login.
+    """
     values = dict(given)
     from_input, username = values.pop("password_stdin", False), values.get("username", "")
     if ":" in username:
@@ -128,9 +131,9 @@ def _remote(given: Given) -> RemoteOptions:
 
 def _two_remotes(given: tuple[Given, Given, Given]) -> tuple[RemoteOptions, RemoteOptions]:
     """Return the options of source and target: their own go before those for both."""
-    both = _with_password(given[0])
+    both = with_password(given[0])
     source, target = (
-        _with_password(own, f" at the {side}")
+        with_password(own, f" at the {side}")
         for own, side in zip(given[1:], ("source", "destination"), strict=True)
     )
     return _remote(_over(both, source)), _remote(_over(both, target))
@@ -164,7 +167,7 @@ def ask_password(prompt: str) -> str:
     return getpass.getpass(prompt, sys.stderr)
 
 
-remote_options: Final[Group] = mapped(_given, lambda given: _remote(_with_password(given)))
+remote_options: Final[Group] = mapped(_given, lambda given: _remote(with_password(given)))
 """The options for one registry; the value is RemoteOptions."""
 
 two_remotes: Final[Group] = mapped(

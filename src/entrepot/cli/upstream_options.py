@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from entrepot.cli.option_groups import Group, mapped
-from entrepot.cli.remote_options import ask_password, read_password
+from entrepot.cli.remote_options import ask_password, read_password, with_password
 
 _FROM_INPUT: Final = "-"
 _SECRET_HEADER: Final = re.compile(
@@ -122,30 +122,12 @@ def _table(given: Mapping[str, Any]) -> Table:
     if "ca_file" in values:
         # The server may be started elsewhere.
         values["ca_file"] = str(values["ca_file"].absolute())
-    table |= _login(values)
+    values = dict(with_password(values))
     if "proxy" in values:
         table["proxy"] = _proxy(values.pop("proxy"))
     if "header" in values:
         table["headers"] = [_header(line) for line in values.pop("header")]
     return {**table, **values}
-
-
-def _login(values: dict[str, Any]) -> Table:
-    from_input, username = values.pop("password_stdin", False), values.pop("username", "")
-    if not username:
-        if from_input:
-            raise typer.BadParameter("--password-stdin needs --username")
-        return {}
-    if ":" in username:
-        raise typer.BadParameter(
-            "--username takes a name only: a password on a command line can be read by everyone "
-            "on this machine; use --password-stdin"
-        )
-    prompt = f"Password for {username}: "
-    return {
-        "username": username,
-        "password": read_password() if from_input else ask_password(prompt),
-    }
 
 
 def _proxy(text: str) -> str:
