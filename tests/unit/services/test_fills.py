@@ -60,7 +60,7 @@ class OneBlob:
     @asynccontextmanager
     async def blob(self, *_: object, avoid: object = ()) -> AsyncIterator[Arriving]:
         self.asked += 1
-        yield Arriving(self.content, len(self.content))
+        yield Arriving(self.content, len(CONTENT))
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_an_index_that_is_full_leaves_no_writer_behind(
     """Telling of an upstream that lied fails; who asks next fetches the blob anew."""
     with monkeypatch.context() as patch:
         patch.setattr(cache.index.catalog, what, full)
-        wrong = OneBlob(bytes(len(CONTENT)))
+        wrong = OneBlob(CONTENT + b"more than was told")
         fill = await ended(cache, wrong)
         assert isinstance(fill.error, RegistryError)
         assert not isinstance(fill.error, DigestInvalid)
