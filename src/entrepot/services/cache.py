@@ -52,8 +52,9 @@ _ATTEMPTS: Final = 20
 """How often room is made for one content before giving up: others take it at the same time."""
 
 
-class RoomTaken(StoreFull):
-    """There is room only if something is evicted, and that was not wanted yet."""
+class RoomTaken(Exception):
+    """There is room only if something is evicted, and that was not wanted yet; nobody refuses
+    anything."""
 
 
 @dataclass(frozen=True, slots=True)
