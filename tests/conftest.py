@@ -1,5 +1,9 @@
 """What every test has."""
 
+from collections.abc import Iterator
+
+import pytest
+import structlog
 from hypothesis import settings
 
 pytest_plugins = ["tests.databases", "tests.not_run"]
@@ -8,3 +12,10 @@ pytest_plugins = ["tests.databases", "tests.not_run"]
 settings.register_profile("whole", deadline=None)
 settings.register_profile("quick", deadline=None, max_examples=25)
 settings.load_profile("whole")
+
+
+@pytest.fixture(autouse=True)
+def no_log_outlives_its_test() -> Iterator[None]:
+    """What a test has configured writes to a stream that is closed with the test."""
+    yield
+    structlog.reset_defaults()
