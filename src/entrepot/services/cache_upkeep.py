@@ -27,15 +27,6 @@ _UNSYNCED: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Scrubbed:
-    """What a scrub has found: contents compared, bytes compared, contents that were wrong."""
-
-    checked: int = 0
-    size: int = 0
-    corrupt: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class CacheUpkeep:
     """Keeps one cache in order."""
 
@@ -83,25 +74,14 @@ class CacheUpkeep:
         await self.cache.index.machine_checked()
         return mended
 
-    async def scrub(self, before: float, limit: int = _BATCH) -> Scrubbed:
+    async def scrub(self, before: float, limit: int) -> int:
         """Compare content that was last verified before a time with its digest, the longest ago
-        first; what is wrong is dropped, and fetched again when somebody asks for it."""
-        done = Scrubbed()
+        first; what is wrong is dropped, and fetched again when somebody asks for it. Return how
+        many were wrong."""
+        corrupt = 0
         for known in await self.cache.index.upkeep.oldest_verified(limit, before):
-            right = await self.cache.verify(known)
-            done = Scrubbed(done.checked + 1, done.size + known.size, done.corrupt + (not right))
-        return done
-
-    async def scrub_all(self, now: float) -> Scrubbed:
-        """Compare everything that is there."""
-        done = Scrubbed()
-        while True:
-            part = await self.scrub(now)
-            if not part.checked:
-                return done
-            done = Scrubbed(
-                done.checked + part.checked, done.size + part.size, done.corrupt + part.corrupt
-            )
+            corrupt += not await self.cache.verify(known)
+        return corrupt
 
     async def set_back(self) -> int:
         """Take what was stored, used or checked in the future, before the clock went back, as of
