@@ -1,13 +1,12 @@
 """Health endpoints: is the process alive, and can it serve?"""
 
 import asyncio
-import json
 from typing import Final
 
 from entrepot.oci.errors import RegistryError
 from entrepot.ports.content_store import CanPing
-from entrepot.ports.delivery import Inline
 from entrepot.services.registry import Registry
+from entrepot.web.documents import respond_with_document
 from entrepot.web.message import Response
 
 LIVE_PATHS: Final = frozenset({"/livez"})
@@ -18,28 +17,24 @@ PATIENCE: Final = 5.0
 
 def live() -> Response:
     """Answer that the process handles requests."""
-    return _status(200, {"status": "alive"})
+    return respond_with_document({"status": "alive"})
 
 
 async def ready(registry: Registry, *, stopping: bool) -> Response:
     """Answer 200 if both stores can serve, else 503 with what is wrong."""
     if stopping:
-        return _status(503, {"status": "stopping"})
+        return _not_ready({"status": "stopping"})
     try:
         async with asyncio.timeout(PATIENCE):
             await registry.metadata.ping()
             if isinstance(registry.content, CanPing):
                 await registry.content.ping()
     except TimeoutError:
-        return _status(503, {"status": "unhealthy", "cause": "the database does not answer"})
+        return _not_ready({"status": "unhealthy", "cause": "the database does not answer"})
     except RegistryError as error:
-        return _status(503, {"status": "unhealthy", "cause": error.message})
-    return _status(200, {"status": "healthy"})
+        return _not_ready({"status": "unhealthy", "cause": error.message})
+    return respond_with_document({"status": "healthy"})
 
 
-def _status(status: int, document: dict[str, str]) -> Response:
-    return Response(
-        status,
-        [("Content-Type", "application/json"), ("Cache-Control", "no-store")],
-        Inline(json.dumps(document).encode()),
-    )
+def _not_ready(document: dict[str, str]) -> Response:
+    return respond_with_document(document, status=503)

@@ -1,16 +1,15 @@
 """`POST /_/purge`: registries tell of what was pushed to them or deleted there, and the cache
 forgets it. Off unless `proxy.purge_hook` is set."""
 
-import json
 from dataclasses import dataclass
 from typing import Final
 
 from entrepot.oci.errors import SizeInvalid, Unsupported
-from entrepot.ports.delivery import Inline
 from entrepot.protocol.change_notices import read_notices
 from entrepot.services.proxy import Proxy
 from entrepot.services.purging import forget_changes
 from entrepot.web.bodies import read_body
+from entrepot.web.documents import respond_with_document
 from entrepot.web.message import Request, Response
 from entrepot.web.v2 import errors
 from entrepot.web.v2.guard import Guard
@@ -49,11 +48,7 @@ class PurgeHook:
                 for one in done
             ]
         }
-        return Response(
-            200,
-            [("Content-Type", "application/json"), ("Cache-Control", "no-store")],
-            Inline(json.dumps(document).encode()),
-        )
+        return respond_with_document(document)
 
 
 def _too_large(limit: int) -> SizeInvalid:

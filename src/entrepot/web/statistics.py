@@ -1,12 +1,11 @@
 """`/_/health` and `/_/stats`: what scripts around the proxy of old read, with exactly its JSON."""
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from entrepot.oci.address import DOCKER_HUB
 from entrepot.ports.cache_index import CacheIndex, Usage
-from entrepot.ports.delivery import Inline
+from entrepot.web.documents import respond_with_document
 from entrepot.web.message import Response
 
 HEALTH_PATH: Final = "/_/health"
@@ -18,7 +17,7 @@ _HOSTS: Final = {DOCKER_HUB: "registry-1.docker.io"}
 
 def health() -> Response:
     """Answer that the process handles requests."""
-    return _answer({"status": "healthy"})
+    return respond_with_document({"status": "healthy"})
 
 
 async def statistics(
@@ -34,7 +33,7 @@ async def statistics(
     for index in indexes:
         for name, usage in (await index.upkeep.usage()).items():
             totals[name] = _sum(totals.get(name, Usage()), usage)
-    return _answer(
+    return respond_with_document(
         {
             _HOSTS.get(name, name): _shown(totals[name], max_sizes.get(name) or 0)
             for name in sorted(totals)
@@ -61,11 +60,3 @@ def _shown(usage: Usage, max_size: int) -> dict[str, int]:
         "CurrentSize": usage.size,
         "MaxSize": max_size,
     }
-
-
-def _answer(document: Mapping[str, object]) -> Response:
-    return Response(
-        200,
-        [("Content-Type", "application/json"), ("Cache-Control", "no-store")],
-        Inline(json.dumps(document).encode()),
-    )

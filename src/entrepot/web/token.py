@@ -4,17 +4,16 @@ GET takes the login as Basic, or none for what is public; POST takes an OAuth2 f
 `password`, as containerd sends it. Both answer with what may be done of what was asked for.
 """
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import parse_qsl
 
 from entrepot.oci.errors import SizeInvalid, Unsupported
-from entrepot.ports.delivery import Inline
 from entrepot.protocol.challenges import Scope
 from entrepot.services.access import Access, Caller
 from entrepot.web.bodies import read_body
+from entrepot.web.documents import respond_with_document
 from entrepot.web.message import Request, Response
 from entrepot.web.v2 import errors
 from entrepot.web.v2.guard import Guard
@@ -78,11 +77,7 @@ class TokenService:
             "expires_in": grant.expires_in,
             "issued_at": issued.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        return Response(
-            200,
-            [("Content-Type", "application/json"), ("Cache-Control", "no-store")],
-            Inline(json.dumps(document).encode()),
-        )
+        return respond_with_document(document)
 
 
 async def _form(request: Request) -> Parameters:

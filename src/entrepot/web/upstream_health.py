@@ -1,12 +1,11 @@
 """`/_/upstreams`: how every upstream's endpoints are, and how they have been."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Final
 
-from entrepot.ports.delivery import Inline
 from entrepot.services.upstream import Upstream
+from entrepot.web.documents import respond_with_document
 from entrepot.web.message import Response
 
 PATH: Final = "/_/upstreams"
@@ -16,11 +15,8 @@ def upstream_health(upstreams: Mapping[str, Upstream]) -> Response:
     """Return each open upstream by name: whether it can be asked, its endpoints as this worker
     knows them (times in seconds), the latest changes of their health, oldest first, and the budget
     it has told."""
-    document = {name: _shown(upstream) for name, upstream in sorted(upstreams.items())}
-    return Response(
-        200,
-        [("Content-Type", "application/json"), ("Cache-Control", "no-store")],
-        Inline(json.dumps(document).encode()),
+    return respond_with_document(
+        {name: _shown(upstream) for name, upstream in sorted(upstreams.items())}
     )
 
 
