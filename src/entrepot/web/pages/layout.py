@@ -6,12 +6,12 @@ What is put into a page goes through `escape`, or is made of what has.
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 from typing import Final
 
 from entrepot.ports.delivery import Inline
+from entrepot.services.pull_commands import CLIENTS, Client
 from entrepot.web.message import Header, Response
 
 _FOLDER: Final = files(__package__)
@@ -96,12 +96,12 @@ def copied(name: str, text: str, label: str) -> str:
     )
 
 
-def command_form(image: str, client: str, clients: Mapping[str, str], placeholder: str) -> str:
-    """Return the form that asks for an image's name and a client, out of `clients` by value."""
+def command_form(image: str, client: Client, placeholder: str) -> str:
+    """Return the form that asks for an image's name and a client."""
     choices = "\n".join(
-        f'<label><input type="radio" name="client" value="{escape(value)}"'
-        f"{' checked' if value == client else ''}>{escape(label)}</label>"
-        for value, label in clients.items()
+        f'<label><input type="radio" name="client" value="{escape(one)}"'
+        f"{' checked' if one == client else ''}>{escape(one)}</label>"
+        for one in CLIENTS
     )
     return f"""<form action="/" method="get">
 <div class="image"><label for="image">Image name</label>

@@ -105,10 +105,9 @@ class Mirror:
             if self.login
             else ""
         )
-        labels = {"docker": "docker", "podman": "podman", "nerdctl": "nerdctl"}
         main = f"""<section aria-labelledby="one">
 <h2 id="one">One image</h2>
-{layout.command_form(image, client, labels, self.example)}
+{layout.command_form(image, client, self.example)}
 {layout.problem(wrong)}
 {layout.copied("commands", shown, "commands")}
 {login}{_plain_note(address)}</section>

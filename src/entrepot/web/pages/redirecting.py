@@ -52,10 +52,9 @@ class Redirecting:
             f"<code>{host}/…</code> is sent to the registry where they are. The name stays when "
             "they move.</p>"
         )
-        labels = {"docker": "docker", "podman": "podman", "nerdctl": "nerdctl"}
         main = f"""<section aria-labelledby="one">
 <h2 id="one">Pull an image</h2>
-{layout.command_form(image, client, labels, self.example)}
+{layout.command_form(image, client, self.example)}
 {layout.problem(wrong)}
 {layout.copied("commands", shown, "commands")}
 </section>
