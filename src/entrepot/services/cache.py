@@ -203,6 +203,17 @@ class Cache:
         await self.remove(digest)
         return True
 
+    async def evict(self, upstream: str | None, size: int, capacity: int) -> int:
+        """Remove what the policy keeps no longer, then more until it is at least `size` bytes, of
+        one upstream or of all; return how many contents went. See `CachedContents.choose`."""
+        victims = await self.index.contents.choose(
+            self.policy, upstream, size, capacity, at=self.clock.now()
+        )
+        for victim in victims:
+            await self.remove(victim.digest)
+            self.books.evicted(victim.upstream, victim.size)
+        return len(victims)
+
     async def remove(self, digest: Digest) -> None:
         """Remove the bytes of content that is `evicting`, and forget it."""
         async with self.change(digest):
@@ -341,17 +352,9 @@ class Cache:
         usage = (await self.index.upkeep.usage()).get(charge.upstream)
         over = charge.limit is not None and usage is not None and usage.size + size > charge.limit
         capacity = charge.limit if over else self.limit
-        victims = await self.index.contents.choose(
-            self.policy,
-            charge.upstream if over else None,
-            lacking,
-            capacity or 0,
-            at=self.clock.now(),
-        )
-        for victim in victims:
-            await self.remove(victim.digest)
-            self.books.evicted(victim.upstream, victim.size)
-        return bool(victims) or await self._drop_parts(lacking, charge.upstream if over else None)
+        upstream = charge.upstream if over else None
+        evicted = await self.evict(upstream, lacking, capacity or 0)
+        return evicted > 0 or await self._drop_parts(lacking, upstream)
 
     async def _drop_parts(self, lacking: int, upstream: str | None) -> bool:
         """Give up parts of content that nobody goes on with, the oldest first, until `lacking`

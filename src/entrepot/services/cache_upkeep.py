@@ -109,12 +109,7 @@ class CacheUpkeep:
 
     async def expire(self) -> int:
         """Remove what the policy keeps no longer, although there is room; return how much."""
-        now = self.cache.clock.now()
-        overdue = await self.cache.index.contents.choose(self.cache.policy, None, 0, 0, at=now)
-        for one in overdue:
-            await self.cache.remove(one.digest)
-            self.cache.books.evicted(one.upstream, one.size)
-        return len(overdue)
+        return await self.cache.evict(None, 0, 0)
 
     async def drop_leftovers(self) -> int:
         """Remove parts of blobs that nobody has gone on with for a day, and what a crash has left
