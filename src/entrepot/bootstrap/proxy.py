@@ -261,8 +261,7 @@ class OpenedProxy:
     async def _cache(self, settings: UpstreamSettings) -> Cache:
         """Return the cache of an upstream. The first time it is opened, and what a crash has left
         in it is put right before anybody uses it."""
-        mine = self._settings.cache
-        path = settings.cache_path or mine.path or self._settings.storage.path / "cache"
+        path = self._settings.cache_path(settings)
         if path not in self._caches:
             async with self._opening.setdefault(path, asyncio.Lock()):
                 if path not in self._caches:

@@ -117,7 +117,7 @@ async def opened(client: Client, known: Configured) -> OpenCaches:
 
 def candidates(known: Configured) -> Sequence[Path]:
     """Return where caches are or would be, each once."""
-    usual = known.settings.cache.path or known.settings.storage.path / "cache"
+    usual = known.settings.cache_path()
     return list(dict.fromkeys([usual, *map(known.cache, known.upstreams.values())]))
 
 

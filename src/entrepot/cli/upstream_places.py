@@ -73,8 +73,7 @@ class Configured:
 
     def cache(self, upstream: UpstreamSettings) -> Path:
         """Return the directory of an upstream's cache."""
-        own = upstream.cache_path or self.settings.cache.path
-        return own or self.settings.storage.path / "cache"
+        return self.settings.cache_path(upstream)
 
     def find(self, word: str) -> str:
         """Return the upstream that a name or an alias means. Raise NameUnknown."""

@@ -236,6 +236,11 @@ class Settings:
     upstreams: Mapping[str, UpstreamSettings] = field(default_factory=dict)
     sites: Mapping[str, SiteSettings] = field(default_factory=dict)
 
+    def cache_path(self, upstream: UpstreamSettings | None = None) -> Path:
+        """Return the directory of the cache, or of that of an upstream."""
+        own = upstream.cache_path if upstream is not None else None
+        return own or self.cache.path or self.storage.path / "cache"
+
 
 Name = tuple[str, ...]
 """A setting's name: its section and its key; or a table, the name in it, and the key, as in
