@@ -24,16 +24,13 @@ from entrepot.oci.errors import (
     Unavailable,
 )
 from entrepot.ports.spools import SharedSpool, SpoolWriter
-from entrepot.rules.retries import RetryPolicy, next_delay
 from entrepot.rules.sources import Mirrored
 from entrepot.services.cache import RoomTaken
 from entrepot.services.mirror_place import MirrorPlace
 from entrepot.services.proofs import Proofs
+from entrepot.services.resumption import Resumption, Skipping
 from entrepot.services.uncached_blobs import UncachedBlobs
 from entrepot.services.upstream_attempts import PooledBlob
-
-_POLICY: Final = RetryPolicy(retries=5, first=0.2, most=10.0)
-"""How often a fill that broke off is continued without any progress in between."""
 
 _MOST_DISTRUSTED: Final = 1000
 """Blobs for which it is remembered who has sent them wrong."""
@@ -305,7 +302,7 @@ class Fills:
     ) -> None:
         """Pour until all is there. An endpoint that breaks off twice is asked last after that;
         `asked_of` learns who was asked."""
-        size, failures = writer.spool.size, 0
+        size, resumption = writer.spool.size, Resumption(self._random)
         breaks: Counter[str] = Counter()
         answer: PooledBlob | None = arriving
         while True:
@@ -319,7 +316,7 @@ class Fills:
                     broken = [url for url, count in breaks.items() if count > 1]
                     answer = await self._ask(stack, asked, before, broken)
                     asked_of.add(answer.url)
-                await answer.pour(_Skipping(writer, before - answer.start))
+                await answer.pour(Skipping(writer.write, before - answer.start))
             except StoreFull:
                 raise
             except Unavailable as lost:
@@ -330,11 +327,7 @@ class Fills:
                 breaks[answer.url] += 1
             await stack.aclose()
             answer = None
-            failures = 1 if writer.offset > before else failures + 1
-            pause = next_delay(_POLICY, failures, self._random())
-            if pause is None:
-                raise error
-            await asyncio.sleep(pause)
+            await resumption.pause(error, progress=writer.offset > before)
 
     async def _distrust(self, asked: _Asked, urls: Collection[str]) -> None:
         """Ask these endpoints last for this blob, and believe no size that was told of it."""
@@ -358,20 +351,6 @@ class Fills:
         shown = error if isinstance(error, Exception) else Unavailable("the server is stopping")
         keep = writer.offset > 0 and not isinstance(error, StoreFull)
         await asked.place.cache.give_up(asked.digest, writer, shown, keep=keep)
-
-
-class _Skipping:
-    """A sink that leaves out the first bytes, which the spool has already."""
-
-    def __init__(self, writer: SpoolWriter, skip: int) -> None:
-        self._writer = writer
-        self._skip = skip
-
-    def __call__(self, piece: memoryview) -> None:
-        skipped = min(self._skip, len(piece))
-        self._skip -= skipped
-        if skipped < len(piece):
-            self._writer.write(piece[skipped:])
 
 
 def _open(fill: Fill, spool: SharedSpool | None) -> None:

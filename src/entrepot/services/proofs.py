@@ -9,7 +9,6 @@ nowhere.
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Final
 
 from entrepot.oci.digest import Digest, Hasher
 from entrepot.oci.errors import (
@@ -19,13 +18,10 @@ from entrepot.oci.errors import (
     RegistryError,
     Unavailable,
 )
-from entrepot.rules.retries import RetryPolicy, next_delay
 from entrepot.rules.sources import Mirrored
 from entrepot.services.flights import Flights
 from entrepot.services.mirror_place import MirrorPlace
-
-_POLICY: Final = RetryPolicy(retries=5, first=0.2, most=10.0)
-"""How often a delivery that broke off is continued without any progress in between."""
+from entrepot.services.resumption import Resumption, Skipping
 
 
 class Proofs:
@@ -85,7 +81,7 @@ class Proofs:
 
     async def _pour(self, place: MirrorPlace, source: Mirrored, seen: "_Seen") -> None:
         """Read until all has been seen, over as many requests as that takes."""
-        failures = 0
+        resumption = Resumption(self._random)
         while True:
             before = seen.offset
             error: RegistryError = ConnectionLost(
@@ -96,39 +92,30 @@ class Proofs:
                 async with place.upstream.blob(source.name, seen.digest, before) as arriving:
                     if arriving.size not in (None, seen.size):
                         raise seen.wrong()
-                    seen.skip = before - arriving.start
                     with contextlib.suppress(ConnectionLost):  # seen below
-                        await arriving.pour(seen)
+                        await arriving.pour(Skipping(seen, before - arriving.start))
                     if seen.offset == seen.size:
                         return seen.verify()
             except Unavailable as lost:
                 error = lost
-            failures = 1 if seen.offset > before else failures + 1
-            pause = next_delay(_POLICY, failures, self._random())
-            if pause is None:
-                raise error
-            await asyncio.sleep(pause)
+            await resumption.pause(error, progress=seen.offset > before)
 
 
 class _Seen:
-    """A sink that hashes what it is given, in the thread that gives it, and keeps nothing. The
-    first `skip` bytes of an answer have been seen already."""
+    """A sink that hashes what it is given, in the thread that gives it, and keeps nothing."""
 
     def __init__(self, digest: Digest, size: int, upstream: str) -> None:
         self.digest = digest
         self.size = size
         self.offset = 0
-        self.skip = 0
         self._upstream = upstream
         self._hasher = Hasher(digest.algorithm)
 
     def __call__(self, piece: memoryview) -> None:
-        skipped = min(self.skip, len(piece))
-        self.skip -= skipped
-        self.offset += len(piece) - skipped
+        self.offset += len(piece)
         if self.offset > self.size:
             raise self.wrong()
-        self._hasher.update(piece[skipped:])
+        self._hasher.update(piece)
 
     def verify(self) -> None:
         """Raise DigestInvalid unless all that was seen is what its digest says."""

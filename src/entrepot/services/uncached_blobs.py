@@ -15,12 +15,9 @@ from entrepot.oci.errors import (
     Unavailable,
 )
 from entrepot.ports.delivery import HELD_BACK, Delivery, Stream
-from entrepot.rules.retries import RetryPolicy, next_delay
 from entrepot.rules.sources import Mirrored
 from entrepot.services.mirror_place import MirroredBlob, MirrorPlace
-
-_POLICY: Final = RetryPolicy(retries=5, first=0.2, most=10.0)
-"""How often a stream that broke off is continued without any progress in between."""
+from entrepot.services.resumption import Resumption
 
 _INLINE: Final = 32 << 10
 """Chunks up to this many bytes are hashed at once: a thread would take longer to wake."""
@@ -76,7 +73,7 @@ class _Passing:
 
     async def chunks(self, random: Callable[[], float]) -> AsyncIterator[bytes]:
         """Yield what is wanted, over as many requests as that takes."""
-        failures = 0
+        resumption = Resumption(random)
         while True:
             before = self._at
             try:
@@ -86,12 +83,9 @@ class _Passing:
             except (DigestInvalid, SizeInvalid) as error:
                 await self._tell(error)
                 raise
-            except Unavailable:
-                failures = 1 if self._at > before else failures + 1
-                pause = next_delay(_POLICY, failures, random())
-                if pause is None:
-                    raise
-            await asyncio.sleep(pause)
+            except Unavailable as error:
+                lost = error
+            await resumption.pause(lost, progress=self._at > before)
         use, upstream = self._place.cache.use, self._place.upstream.name
         use.fetched(upstream, "blob", self._size)
         use.served(upstream, "blob", self._end - self._start)
