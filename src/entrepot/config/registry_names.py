@@ -6,6 +6,7 @@ from typing import Final
 from entrepot.config.errors import Refusal
 from entrepot.oci.address import registry_host
 from entrepot.oci.errors import RegistryError
+from entrepot.oci.reference import looks_like_host
 
 TEMPLATE: Final = "*"
 """The table of upstreams that stands for all that have none of their own."""
@@ -67,7 +68,7 @@ def has_preset(name: str) -> bool:
 def is_nowhere(name: str, preset: str) -> bool:
     """Tell whether neither an upstream's name nor its preset says where it is asked: the name is
     a word, such as `hub`, and no host."""
-    if "." in name or ":" in name or name in ("localhost", TEMPLATE):
+    if name == TEMPLATE or looks_like_host(name):
         return False
     return preset.lower() in ("", *_PRESETS_WITHOUT_PLACE)
 

@@ -84,7 +84,7 @@ class Reference:
         digest = Digest.parse(digest_text) if at else None
         first, slash, remainder = rest.partition("/")
         host = None
-        if slash and ("." in first or ":" in first or first == "localhost"):
+        if slash and looks_like_host(first):
             if _HOST.fullmatch(first) is None or not _has_possible_port(first):
                 raise NameInvalid(
                     f"{first[:255]!r} is not a host; write host or host:port, with a port up to "
@@ -101,6 +101,12 @@ class Reference:
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{host}{self.repository}{tag}{digest}"
+
+
+def looks_like_host(segment: str) -> bool:
+    """Say whether the first part of a name is taken for a host: it has `.` or `:`, or is
+    `localhost`. Whether it is one, `is_host` tells."""
+    return "." in segment or ":" in segment or segment == "localhost"
 
 
 def is_host(text: str) -> bool:

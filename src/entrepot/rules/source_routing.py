@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from entrepot.oci.errors import Denied, NameInvalid, NameUnknown
-from entrepot.oci.reference import RepositoryName, is_host
+from entrepot.oci.reference import RepositoryName, is_host, looks_like_host
 from entrepot.rules.name_patterns import NamePatterns, Rewrite, rewritten
 from entrepot.rules.realms import leads_outside
 from entrepot.rules.sources import Hosted, Mirrored, Redirected, Source
@@ -212,7 +212,7 @@ def resolve(table: RoutingTable, question: Question) -> Source:
         return Hosted(name)
     first, slash, rest = name.partition("/")
     named = table.names.get(first) if slash else None
-    if named is not None and _looks_like_host(first):
+    if named is not None and looks_like_host(first):
         return named.source(RepositoryName(rest))
     if question.namespace:
         key = _key(question.namespace)
@@ -229,7 +229,7 @@ def resolve(table: RoutingTable, question: Question) -> Source:
         return Hosted(name)
     if table.everything is not None:
         return table.everything.source(name)
-    if slash and _looks_like_host(first):
+    if slash and looks_like_host(first):
         return _stranger(table, first).source(RepositoryName(rest))
     return table.default.source(name) if table.default is not None else Hosted(name)
 
@@ -238,7 +238,7 @@ def _by_prefix(table: RoutingTable, prefix: str) -> Route:
     known = table.names.get(_key(prefix))
     if known is not None:
         return known
-    if not _looks_like_host(prefix):
+    if not looks_like_host(prefix):
         raise NameUnknown(
             f"there is no upstream called {prefix[:100]!r} here; `entrepot upstream ls` lists them",
             detail={"upstream": prefix[:255]},
@@ -259,7 +259,7 @@ def _by_host(table: RoutingTable, host: str) -> Route | None:
 
 def _stranger(table: RoutingTable, host: str) -> Route:
     """Return a route to a host that nobody has listed. Raise Denied unless the table is open."""
-    if not is_host(host) or (table.open and not _looks_like_host(host)):
+    if not is_host(host) or (table.open and not looks_like_host(host)):
         raise Denied(
             f"{host[:255]!r} is not a registry's host; write host or host:port",
             detail={"host": host[:255]},
@@ -288,7 +288,7 @@ def _made(template: Callable[[str], Route], host: str) -> Route:
 
 
 def _unlisted(default: str, template: Callable[[str], Route]) -> Route:
-    if not is_host(default) or not _looks_like_host(default):
+    if not is_host(default) or not looks_like_host(default):
         raise NameInvalid(
             f"the default registry {default[:255]!r} is neither an upstream nor a host; "
             f'add it as [upstreams."{default[:255]}"]',
@@ -314,7 +314,3 @@ def _key(text: str) -> str:
 def _without_port(host: str) -> str:
     head, colon, port = host.rpartition(":")
     return head if colon and port.isdigit() else host
-
-
-def _looks_like_host(segment: str) -> bool:
-    return "." in segment or ":" in segment or segment == "localhost"

@@ -23,6 +23,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from entrepot.oci.address import DOCKER_HUB
+from entrepot.oci.reference import looks_like_host
 
 CERTIFICATES: Final = "/etc/containerd/certs.d"
 """Where containerd, nerdctl and CRI plug-ins look for `hosts.toml`."""
@@ -216,7 +217,7 @@ def _is_this_machine(address: str) -> bool:
 
 def _registries(upstreams: Sequence[str]) -> list[str]:
     """Return the upstreams that image names can begin with."""
-    return [name for name in upstreams if "." in name or ":" in name or name == "localhost"]
+    return [name for name in upstreams if looks_like_host(name)]
 
 
 def _without_port(upstreams: Sequence[str]) -> list[str]:
