@@ -40,6 +40,14 @@ class Document:
     place: Callable[[tuple[str, ...]], str]
 
 
+def line_place(origin: str, lines: Mapping[tuple[str, ...], int], path: tuple[str, ...]) -> str:
+    """Name the line of a path as `origin:LINE`, or of what is around it, or else the origin."""
+    for known in range(len(path), 0, -1):
+        if path[:known] in lines:
+            return f"{origin}:{lines[path[:known]]}"
+    return origin
+
+
 def read_document(document: Document) -> tuple[Layer, list[Problem]]:
     """Return the settings of a document, and what is wrong with its names."""
     layer: Layer = {}

@@ -3,10 +3,11 @@
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
-from entrepot.config.documents import Document
+from entrepot.config.documents import Document, line_place
 from entrepot.config.errors import ConfigError, Problem
 
 _KEY: Final = re.compile(r"""\s*(?:([A-Za-z0-9_-]+)|("(?:[^"\\]|\\.)*")|'([^']*)')\s*(\.)?""")
@@ -18,24 +19,19 @@ def toml_document(text: str, origin: str) -> Document:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([Problem(origin, f"is not valid TOML: {error}")]) from None
-    return Document(content, _places(text, origin))
+    return Document(content, partial(line_place, origin, _lines(text)))
 
 
-def _places(text: str, origin: str) -> Callable[[tuple[str, ...]], str]:
-    """Return what names the line of a path: where it is assigned or headed, or else the nearest
-    line around it (of an inline table, say), or else the origin."""
-    lines = list(_named_lines(text))
-
-    def place(path: tuple[str, ...]) -> str:
-        for known in range(len(path), 0, -1):
-            around = path[:known]
-            exact = [number for number, name in lines if name == around]
-            # `[server.tls]` alone is a place for `server`, too.
-            if found := exact or [number for number, name in lines if name[:known] == around]:
-                return f"{origin}:{found[0]}"
-        return origin
-
-    return place
+def _lines(text: str) -> dict[tuple[str, ...], int]:
+    """Return the line of each path: where it is assigned or headed, or else the first one below
+    it: `[server.tls]` alone is a place for `server`, too."""
+    named: dict[tuple[str, ...], int] = {}
+    below: dict[tuple[str, ...], int] = {}
+    for number, path in _named_lines(text):
+        named.setdefault(path, number)
+        for known in range(1, len(path)):
+            below.setdefault(path[:known], number)
+    return {**below, **named}
 
 
 def _named_lines(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:

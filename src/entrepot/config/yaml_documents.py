@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from entrepot.config.documents import Document
+from entrepot.config.documents import Document, line_place
 from entrepot.config.errors import ConfigError, Problem
 from entrepot.config.model import TABLES
 
@@ -30,10 +30,7 @@ class YamlText:
 
     def place(self, path: Path) -> str:
         """Name the line of a path, or of what is around it."""
-        for known in range(len(path), 0, -1):
-            if path[:known] in self.lines:
-                return f"{self.origin}:{self.lines[path[:known]]}"
-        return self.origin
+        return line_place(self.origin, self.lines, path)
 
     def document(self) -> Document:
         """Return the file as sections and tables of our own; an empty one has no keys."""
