@@ -7,15 +7,11 @@ file: that takes microseconds.
 import fcntl
 import os
 from collections.abc import Sequence
-from typing import Final
 
 from entrepot.adapters.content_stores.disk_errors import disk_errors
-from entrepot.adapters.content_stores.durability import start_writeback
+from entrepot.adapters.content_stores.durability import Writeback
 from entrepot.adapters.content_stores.ingest_place import IngestPlace
 from entrepot.oci.errors import UploadBusy
-
-_WRITEBACK: Final = 8 << 20
-"""After how many bytes the kernel is asked to begin writing them to disk."""
 
 
 class IngestFile:
@@ -24,7 +20,7 @@ class IngestFile:
     The lock is the kernel's, so that it holds between processes and ends with the holder.
     """
 
-    __slots__ = ("_synced", "descriptor", "place", "size")
+    __slots__ = ("_writeback", "descriptor", "place", "size")
 
     def __init__(self, place: IngestPlace) -> None:
         """Open and lock. Raise BlobUploadUnknown or UploadBusy."""
@@ -53,7 +49,8 @@ class IngestFile:
             # then it is no longer at its path, and writing would change content.
             if not os.path.exists(self.place.path):
                 raise self.place.unknown()
-            self.size = self._synced = os.fstat(self.descriptor).st_size
+            self.size = os.fstat(self.descriptor).st_size
+            self._writeback = Writeback(self.descriptor, self.size)
 
     def write(self, blocks: Sequence[bytes]) -> None:
         """Append at most 1024 blocks. Raise StoreFull, or BlobUploadUnknown after an abort."""
@@ -68,9 +65,7 @@ class IngestFile:
 
     def write_back(self) -> None:
         """Let the disk begin with what was written, so that the sync at the end is short."""
-        if self.size - self._synced >= _WRITEBACK:
-            start_writeback(self.descriptor, self._synced, self.size - self._synced)
-            self._synced = self.size
+        self._writeback.reach(self.size)
 
     def truncate(self, size: int) -> None:
         """Drop everything behind `size` bytes."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from entrepot.adapters.content_stores.blob_files import BlobFiles
 from entrepot.adapters.content_stores.disk_errors import disk_errors
-from entrepot.adapters.content_stores.durability import start_writeback
+from entrepot.adapters.content_stores.durability import Writeback
 from entrepot.adapters.content_stores.running_hash import RunningHash
 from entrepot.adapters.content_stores.spool import FilesystemSpool
 from entrepot.adapters.content_stores.spool_places import SpoolFile
@@ -24,9 +24,6 @@ _HASHED_AT_ONCE: Final = 1 << 20
 
 _STRIDE: Final = 8 << 20
 """How many bytes are hashed until it is seen whether the hash is still wanted."""
-
-_WRITEBACK: Final = 8 << 20
-"""After how many bytes the kernel is asked to begin writing them to disk, where they are synced."""
 
 
 class FilesystemSpoolWriter:
@@ -48,7 +45,7 @@ class FilesystemSpoolWriter:
         self._on_end = on_end
         self._digest = file.place.digest
         self._running = RunningHash(self._digest.algorithm)
-        self._written_back = file.size
+        self._writeback = Writeback(file.descriptor, file.size)
         self._writing = Lock()
         self._hashing = Lock()
         self._trailing = False
@@ -72,7 +69,8 @@ class FilesystemSpoolWriter:
                 self._file.append(piece)
             finally:
                 self._spool.advance(self._file.size)
-            self._write_back()
+            if self._blobs.durable:
+                self._writeback.reach(self._file.size)
         if not self._trailing and self._file.size - self._running.offset >= _HASHED_AT_ONCE:
             self._trailing = True
             with suppress(RuntimeError):  # the store has closed; a commit would say so
@@ -162,12 +160,6 @@ class FilesystemSpoolWriter:
                 end = min(self._file.size, self._running.offset + _STRIDE)
                 self._running.catch_up(self._file.descriptor, end)
         self._trailing = False
-
-    def _write_back(self) -> None:
-        length = self._file.size - self._written_back
-        if self._blobs.durable and length >= _WRITEBACK:
-            start_writeback(self._file.descriptor, self._written_back, length)
-            self._written_back = self._file.size
 
     def _too_late(self) -> Unavailable:
         return Unavailable(f"{self._digest} is not written here any more; ask again")
