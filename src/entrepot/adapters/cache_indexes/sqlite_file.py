@@ -14,7 +14,7 @@ import contextlib
 import fcntl
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -23,16 +23,18 @@ from entrepot.adapters.cache_indexes import sqlite_statements as sql
 from entrepot.adapters.cache_indexes.sqlite_errors import is_corrupt, marker, sqlite_errors
 from entrepot.adapters.cache_indexes.sqlite_schema import MIGRATIONS, Migration, migrate
 from entrepot.oci.errors import Unavailable
+from entrepot.sqlite.connections import (
+    CACHE_KIB,
+    LOG_BYTES,
+    PATIENCE,
+    open_reader,
+    require_sqlite,
+    turn,
+)
 
-OLDEST: Final = (3, 38, 0)
-PATIENCE: Final = 5.0
-"""Seconds to wait for a program other than ours that writes to the file, such as a backup."""
-READ_PATIENCE: Final = 1.0
-"""Seconds a read may wait, on the event loop, for another process to recover the file."""
-CACHE_KIB: Final = 4096
-LOG_BYTES: Final = 64 * 1024 * 1024
-"""What the write-ahead log is cut back to after a burst."""
 BOOT: Final = "boot_id"
+
+_FILE: Final = "the cache index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,11 @@ class IndexFile:
     def reading(self) -> sqlite3.Connection:
         """Open one more connection, which cannot write. Raise Unavailable."""
         with sqlite_errors(self.path):
-            reader = sqlite3.connect(
-                self.path, READ_PATIENCE, isolation_level=None, check_same_thread=False
-            )
-            try:
-                reader.execute("PRAGMA query_only = ON")
-                reader.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            except BaseException:
-                reader.close()
-                raise
-        return reader
+            return open_reader(self.path)
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Hold the lock that processes take turns to write by. Raise Unavailable."""
+        return turn(self.turns, _FILE)
 
     def close(self) -> None:
         """Close the connection and give back the locks."""
@@ -72,39 +69,16 @@ def open_file(path: Path, boot: str, migrations: tuple[Migration, ...] = MIGRATI
 
     It blocks. Raise StoreFull, Unavailable.
     """
-    if sqlite3.sqlite_version_info < OLDEST:
-        raise Unavailable(
-            f"SQLite {sqlite3.sqlite_version} is too old; "
-            f"run on a Python with SQLite {'.'.join(map(str, OLDEST))} or newer"
-        )
+    require_sqlite()
     with contextlib.ExitStack() as stack, _words_of_the_system(path):
         turns = stack.enter_context(_beside(path, "-writer").open("wb"))
         users = stack.enter_context(_beside(path, "-users").open("wb"))
-        with turn(turns):
+        with turn(turns, _FILE):
             connection, was_corrupt = _opened(path, users, boot, migrations)
             stack.callback(connection.close)
             fcntl.flock(users, fcntl.LOCK_SH)
         stack.pop_all()  # the caller closes them from here on
     return IndexFile(path, connection, turns, users, was_corrupt)
-
-
-@contextmanager
-def turn(turns: IO[bytes]) -> Iterator[None]:
-    """Hold the lock that processes take turns by. Raise Unavailable if it cannot be had.
-
-    SQLite's own lock would do, but who waits for it sleeps and asks again, so that under load the
-    same process wins again and again; for a file's lock the kernel wakes them in order.
-    """
-    try:
-        fcntl.flock(turns, fcntl.LOCK_EX)
-    except OSError as error:
-        raise Unavailable(
-            f"the lock beside the cache index cannot be taken ({error}); try again later"
-        ) from error
-    try:
-        yield
-    finally:
-        fcntl.flock(turns, fcntl.LOCK_UN)
 
 
 def _opened(

@@ -12,17 +12,11 @@ import json
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, Final
+from typing import Any, Concatenate
 
 from entrepot.adapters.metadata_stores.database import P, Row, Statement, T, Transaction, Value
 from entrepot.adapters.metadata_stores.sqlite_writer import SqliteWriter, refusal
-from entrepot.oci.errors import Unavailable
-
-OLDEST: Final = (3, 38, 0)
-"""The first SQLite that always has JSON functions; RETURNING is older."""
-READ_PATIENCE: Final = 1.0
-"""Seconds a read may wait, on the event loop, for another process to recover the file."""
-CACHE_KIB: Final = 4096
+from entrepot.sqlite.connections import open_reader, require_sqlite
 
 
 class SqliteDatabase:
@@ -39,18 +33,10 @@ class SqliteDatabase:
         If not `durable`, a commit is not synced: a power cut may undo the last ones (the file
         stays whole), a crash of the process none.
         """
-        if sqlite3.sqlite_version_info < OLDEST:
-            raise Unavailable(
-                f"SQLite {sqlite3.sqlite_version} is too old; "
-                f"run on a Python with SQLite {'.'.join(map(str, OLDEST))} or newer"
-            )
+        require_sqlite()
         try:
-            reader = sqlite3.connect(
-                path, READ_PATIENCE, isolation_level=None, check_same_thread=False
-            )
+            reader = open_reader(path)
             try:
-                reader.execute("PRAGMA query_only = ON")
-                reader.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
                 return cls(reader, SqliteWriter.open(path, durable=durable))
             except BaseException:
                 reader.close()
