@@ -9,8 +9,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from entrepot.testing.free_ports import free_port
 from tests.programs import require_program
-from tests.server import free_port
 
 START_SECONDS: Final = 30
 _POLL_SECONDS: Final = 0.05

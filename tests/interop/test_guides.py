@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from entrepot.testing.free_ports import free_port
 from tests.docs.documents import blocks, name_of
 from tests.docs.scripts import run_script
 from tests.integration.remotes.egress_proxies import microsocks, squid
@@ -22,7 +23,7 @@ from tests.interop.outside import HUB, Outside, outside
 from tests.interop.sandbox import Sandbox
 from tests.programs import require_program
 from tests.relay import Relay
-from tests.server import RunningServer, free_port
+from tests.server import RunningServer
 from tools.environment import ROOT
 
 FOLDER: Final = ROOT / "docs" / "guides"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import free_port
+from entrepot.testing.free_ports import free_port
 from tests.waiting import wait_until
 from tools import environment
 from tools.environment import ROOT

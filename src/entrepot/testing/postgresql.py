@@ -8,7 +8,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,8 @@ from typing import Final
 import psycopg
 import pytest
 from psycopg import sql
+
+from entrepot.testing.free_ports import free_port
 
 PLACES: Final = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin")
 UNPRIVILEGED: Final = ("postgres", "nobody")
@@ -92,7 +93,7 @@ def postgresql_server(*, durable: bool = False) -> Iterator[PostgresqlServer]:
             shutil.chown(home, user)
         data = home / "data"
         _initialise(programs, data, user)
-        port = _free_port()
+        port = free_port()
         process = _start(programs, data, port, user, durable=durable)
         try:
             server = PostgresqlServer(programs, port)
@@ -172,13 +173,6 @@ def _start(
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_ready(

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from entrepot.testing import MockRegistry
+from entrepot.testing.free_ports import free_port
 from tests.integration.remotes.test_upstream_discovery import dnsmasq
 from tests.mirrors import UPSTREAM, RunningMirror
-from tests.server import free_port
 from tests.waiting import wait_until
 
 

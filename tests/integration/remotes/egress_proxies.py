@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from entrepot.testing.free_ports import free_port
 from tests.certificates import Certificate
 from tests.programs import require_program
-from tests.server import free_port
 from tests.waiting import wait_until
 
 NAME, PASSWORD = "me@work", "s/e:c@ret"

@@ -11,8 +11,8 @@ from entrepot.adapters.remotes.exchange import Body, Request
 from entrepot.adapters.remotes.transport import CurlTransport
 from entrepot.adapters.remotes.transport_settings import TransportSettings
 from entrepot.oci.errors import ConnectionLost, HostUnknown, Unavailable
+from entrepot.testing.free_ports import free_port
 from tests.integration.remotes.scripted_server import Peer, Script, respond, scripted
-from tests.server import free_port
 
 SECRET = "sig=c2VjcmV0"
 NO_HTTP = ("SSH-2.0-OpenSSH_9.2\r\n",)

@@ -15,9 +15,10 @@ from entrepot.adapters.remotes.exchange import Body, Request
 from entrepot.adapters.remotes.transport import CurlTransport
 from entrepot.adapters.remotes.transport_settings import TransportSettings
 from entrepot.oci.errors import CertificateRefused, ConnectionLost, RegistryError
+from entrepot.testing.free_ports import free_port
 from tests.certificates import Certificate, make_certificate
 from tests.integration.remotes.scripted_server import Peer, echo, respond, scripted
-from tests.server import RunningServer, free_port
+from tests.server import RunningServer
 
 pytestmark = pytest.mark.real("openssl")
 MIB = 1 << 20

@@ -18,10 +18,10 @@ from entrepot.oci.errors import ConnectionLost, HostUnknown, Unsupported
 from entrepot.oci.reference import Tag
 from entrepot.protocol.dns import Kind
 from entrepot.testing import MockRegistry
+from entrepot.testing.free_ports import free_port
 from tests.integration.remotes.upstreams import opened
 from tests.programs import require_program
 from tests.remote_registries import name
-from tests.server import free_port
 from tests.waiting import wait_until
 
 SERVICE = "srv+https://_registry._tcp.test"
