@@ -288,9 +288,11 @@ def verify(
     """Compare the cache with its digests.
 
     Every byte is read. What is wrong is dropped, and fetched again when somebody asks for it, or
-    at once with --repair. The exit code is 4 if anything was wrong that is not repaired.
+    at once with --repair. The exit code is 4 if anything was wrong that is not repaired, or could
+    not be read.
 
-    With --json: checked, size, corrupt, repaired, failed (why what was wrong was not repaired).
+    With --json: checked, size, corrupt, repaired, failed (why something was not repaired, or not
+    read).
     """
     known = configured(config, data)
     done = with_client(lambda client: cache_changes.verify(client, known, image, again=repair))
@@ -298,7 +300,7 @@ def verify(
         print(json.dumps(cache_changes.verification_row(done)))
     else:
         cache_changes.print_verification(done)
-    return _CORRUPT if set(done.corrupt) - set(done.repaired) else 0
+    return _CORRUPT if {*done.corrupt, *done.failed} - set(done.repaired) else 0
 
 
 def _pin(

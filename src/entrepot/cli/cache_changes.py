@@ -142,6 +142,9 @@ def print_verification(done: "Verification") -> None:
         failed = done.failed.get(digest)
         became = "fetched again" if digest in done.repaired else "dropped"
         print(f"{digest}: wrong; {became}" + (f" ({failed.message})" if failed else ""))
+    for digest, error in done.failed.items():
+        if digest not in done.corrupt:
+            print(f"{digest}: not compared ({error.message})")
     if not done.corrupt:
         print("all of them are right")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import BlobUploadUnknown, UploadBusy
+from entrepot.oci.errors import BlobUploadUnknown, Unavailable, UploadBusy
 from entrepot.ports.content_store import CanEnumerate
 from entrepot.services.cache import Cache
 
@@ -77,10 +77,15 @@ class CacheUpkeep:
     async def scrub(self, before: float, limit: int) -> int:
         """Compare content that was last verified before a time with its digest, the longest ago
         first; what is wrong is dropped, and fetched again when somebody asks for it. Return how
-        many were wrong."""
-        corrupt = 0
+        many were wrong. Raise Unavailable, after all the others, if one could not be read."""
+        corrupt, unread = 0, None
         for known in await self.cache.index.upkeep.oldest_verified(limit, before):
-            corrupt += not await self.cache.verify(known)
+            try:
+                corrupt += not await self.cache.verify(known)
+            except Unavailable as error:
+                unread = error
+        if unread is not None:
+            raise unread
         return corrupt
 
     async def set_back(self) -> int:

@@ -7,7 +7,7 @@ from typing import Final
 
 from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import NameInvalid, RegistryError
+from entrepot.oci.errors import NameInvalid, RegistryError, Unavailable
 from entrepot.oci.reference import RepositoryName
 from entrepot.ports.cache_index import CachedContent
 from entrepot.rules.sources import Mirrored
@@ -24,7 +24,7 @@ _OCTETS: Final = "application/octet-stream"
 @dataclass(slots=True)
 class Verification:
     """What was found: contents and bytes compared, what was wrong and is dropped, and what of it
-    was `repaired` or why not."""
+    was `repaired`; `failed` says why something could not be, or could not be read."""
 
     checked: int = 0
     size: int = 0
@@ -57,8 +57,13 @@ class CacheVerification:
     async def _compare(self, known: CachedContent, done: Verification, report: Report) -> None:
         shown = Descriptor(_OCTETS, known.digest, known.size)
         report(BlobStarted(shown, 0))
-        right = await self.cache.verify(known)
-        report(BlobFinished(shown, "present"))
+        try:
+            right = await self.cache.verify(known)
+        except Unavailable as error:
+            done.failed[known.digest] = error
+            return
+        finally:
+            report(BlobFinished(shown, "present"))
         done.checked += 1
         done.size += known.size
         if not right:

@@ -483,3 +483,16 @@ def test_verify_says_why_it_cannot_repair(
     done = cache("verify", "--repair", "--json", expect=4)
     assert list(done.json["failed"]) == [str(layer)]
     assert done.json["failed"][str(layer)]["code"] == "BLOB_UNKNOWN"
+
+
+def test_verify_goes_on_behind_what_cannot_be_read(cache: Cache, app: MockImage) -> None:
+    """CA-08"""
+    cache("warm", "team/app:1")
+    unread, wrong = app.children[0].layers[0].digest, app.children[1].layers[0].digest
+    cache.directory.lock_up(unread)
+    cache.directory.flip(wrong)
+    done = cache("verify", "--json", expect=4)
+    assert done.json["corrupt"] == [str(wrong)]
+    assert list(done.json["failed"]) == [str(unread)]
+    assert done.json["checked"] == len(digests(app)) - 1
+    assert f"{unread}: not compared (" in cache("verify", expect=4).out

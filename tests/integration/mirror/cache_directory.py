@@ -109,6 +109,12 @@ class CacheDirectory:
         """Remove content behind the cache's back."""
         self.file(digest).unlink()
 
+    def lock_up(self, digest: object) -> None:
+        """Let content be there and not be read, for root either."""
+        path = self.file(digest)
+        path.unlink()
+        path.symlink_to(path)
+
     def holds(self, *digests: object) -> bool:
         """Wait until content is stored, which may be a moment after a client has the last byte of
         it. Fail if it never is."""

@@ -12,7 +12,7 @@ import pytest
 from entrepot.adapters.cache_indexes.sqlite import SqliteCacheIndex
 from entrepot.adapters.content_stores.filesystem import FilesystemContentStore
 from entrepot.oci.digest import Digest
-from entrepot.oci.errors import ConnectionLost, DigestInvalid, StoreFull
+from entrepot.oci.errors import ConnectionLost, DigestInvalid, StoreFull, Unavailable
 from entrepot.ports.cache_index import Quota
 from entrepot.ports.mirror_books import NoBooks
 from entrepot.ports.spools import SpoolWriter
@@ -62,6 +62,12 @@ class Machine:
             file.write(b"\xff")
         path.chmod(before.st_mode)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def lock_up(self, digest: Digest) -> None:
+        """Let the file be there and not be read, for root either."""
+        path = self.file(digest)
+        path.unlink()
+        path.symlink_to(path)
 
     def spools(self) -> list[str]:
         return [one.name for one in (self.path / "spools").iterdir()]
@@ -350,3 +356,17 @@ async def test_a_clock_that_went_back_keeps_nothing(machine: Machine, cache: Cac
     known = await cache.index.contents.find(DIGEST)
     assert known is not None
     assert known.verified_at == machine.clock.now()
+
+
+async def test_one_that_cannot_be_read_hinders_no_scrub(machine: Machine, cache: Cache) -> None:
+    """CA-08: what is wrong behind it is found all the same, and it stays where it is."""
+    await fill(cache)
+    machine.clock.time += 1
+    await fill(cache, LAYER)
+    machine.lock_up(DIGEST)
+    machine.flip(OTHER)
+    machine.clock.time += 60
+    with pytest.raises(Unavailable, match="symbolic links"):
+        await CacheUpkeep(cache).scrub(machine.clock.now(), 10)
+    assert await state(cache, OTHER) is None
+    assert await state(cache) == "stored"
