@@ -134,6 +134,8 @@ class Http1Writer:
     def head(self, response: Response, length: int | None, date: str, *, close: bool) -> bytes:
         """Return status line and headers. Raise ValueError if one holds a line break."""
         lines = [STATUS_LINES[response.status], date]
+        if response.reason:
+            lines[0] = f"HTTP/1.1 {response.status} {response.reason}\r\n"
         lines += [f"{name}: {value}\r\n" for name, value in response.headers]
         if response.status in NO_CONTENT:
             pass

@@ -110,13 +110,15 @@ class Response:
     what the connection needs; `headers` holds everything else. For HEAD the face gives the
     delivery it would give for GET, and the server sends its length but no bytes.
 
-    `close` asks the server to end the connection after this response.
+    `close` asks the server to end the connection after this response. `reason` is what HTTP/1.1
+    says beside the status instead of its usual phrase (RFC 9112, 4); HTTP/2 says nothing there.
     """
 
     status: int
     headers: list[Header] = field(default_factory=list)
     body: Delivery = EMPTY
     close: bool = False
+    reason: str = ""
 
 
 Application = Callable[[Request], Awaitable[Response]]

@@ -3,6 +3,8 @@ detail (distribution-spec, "Error Codes")."""
 
 import json
 import math
+import re
+from http import HTTPStatus
 from typing import Final
 
 from entrepot.oci import errors
@@ -43,6 +45,11 @@ STATUS: Final[dict[type[errors.RegistryError], int]] = {
 
 _LONGEST_WAIT: Final = 86400.0
 """Seconds of an upstream's `Retry-After` above which nothing is passed on: nobody waits so long."""
+
+_LONGEST_REASON: Final = 300
+
+_UNSHOWN: Final = re.compile(r"[^\x20-\x7e]")
+"""What a reason phrase had better not hold."""
 
 _CODES: Final = {
     400: "BAD_REQUEST",
@@ -96,4 +103,14 @@ def _response(status: int, code: str, message: str, detail: dict[str, object]) -
         status,
         [("Content-Type", "application/json")],
         Inline(json.dumps(body, ensure_ascii=True, default=str).encode()),
+        reason=_reason(status, message) if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "",
     )
+
+
+def _reason(status: int, message: str) -> str:
+    """Return an error as a reason phrase: podman, Docker and containerd read no body of a 5xx, and
+    show its status line."""
+    shown = _UNSHOWN.sub("?", message)
+    if len(shown) > _LONGEST_REASON:
+        shown = f"{shown[:_LONGEST_REASON]}..."
+    return f"{HTTPStatus(status).phrase}: {shown}"
