@@ -20,6 +20,7 @@ from tests.http_client import Client
 START_SECONDS: Final = 30
 STOP_SECONDS: Final = 30
 _POLL_SECONDS: Final = 0.02
+_SHOWN: Final = 8000
 
 
 class RunningServer:
@@ -138,6 +139,10 @@ class RunningServer:
     def log(self) -> str:
         """Return all that the server has written so far, over restarts too."""
         return self._log.read_text(errors="replace")
+
+    def print_log(self) -> None:
+        """Print the end of its log, which pytest shows below a test that has failed."""
+        print(f"the log of {self.url}:\n{self.log()[-_SHOWN:]}")
 
     @staticmethod
     def program() -> str:

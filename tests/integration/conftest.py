@@ -47,6 +47,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
     yield start
     for one in running:
         one.kill()
+        one.print_log()
         assert_no_traceback(one)
 
 

@@ -1,5 +1,6 @@
 """The server, the images and the clients that the interop tests share."""
 
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,13 +30,16 @@ def new_folder() -> Iterator[Callable[[str], Path]]:
     """Make folders that are removed in the end.
 
     pytest's own would keep the images of three runs, and their paths are too long for the
-    sockets that dockerd and podman make in them.
+    sockets that dockerd and podman make in them. Podman takes a layout's path for an image's name,
+    so it must be one, which not all of what `mkdtemp` makes up is.
     """
     made: list[Path] = []
 
     def make(name: str) -> Path:
-        made.append(Path(tempfile.mkdtemp(prefix=f"{name}-")))
-        return made[-1]
+        folder = Path(tempfile.gettempdir(), f"{name}-{secrets.token_hex(4)}")
+        folder.mkdir(mode=0o700)
+        made.append(folder)
+        return folder
 
     yield make
     for folder in made:

@@ -137,6 +137,7 @@ def start_mirror(tmp_path: Path) -> Iterator[StartMirror]:
     yield start
     for one in running:
         one.kill()
+        one.print_log()
         assert_no_traceback(one)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.oci.errors import Unavailable
+from entrepot.rules.retries import RetryPolicy
 from entrepot.testing.image_end_contents import MIB, blob_of
 from tests.docker_registry import RunningDockerRegistry
 from tests.integration.conftest import StartServer
@@ -23,6 +24,9 @@ SLACK = 4 * MIB
 """What may be on its way, in buffers, when somebody dies."""
 
 REPOSITORY = "tests/killed"
+
+UNTIL_IT_IS_BACK = RetryPolicy(retries=60, first=0.5, most=0.5)
+"""For whoever asks while a server starts again, which takes as long as the machine is busy."""
 
 
 def arrived(server: RunningServer, notes: Path) -> int:
@@ -89,7 +93,7 @@ async def test_a_killed_server_is_continued_when_it_is_back(
 ) -> None:
     server = start_server()
     sent = content(stalls=True)
-    async with remote(server.host, uploads=notes) as registry:
+    async with remote(server.host, uploads=notes, policy=UNTIL_IT_IS_BACK) as registry:
         repository = registry.repository(name(REPOSITORY))
         push = asyncio.create_task(repository.put_blob(sent))
         await sent.reached.wait()
@@ -144,7 +148,7 @@ async def test_docker_registry_gets_the_blob_after_all(tmp_path: Path, notes: Pa
     server = RunningDockerRegistry(tmp_path / "docker-registry")
     try:
         sent = content(stalls=True)
-        async with remote(server.host, uploads=notes) as registry:
+        async with remote(server.host, uploads=notes, policy=UNTIL_IT_IS_BACK) as registry:
             repository = registry.repository(name(REPOSITORY))
             push = asyncio.create_task(repository.put_blob(sent))
             await sent.reached.wait()
