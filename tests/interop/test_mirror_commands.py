@@ -34,14 +34,14 @@ def printed_lines(registries: Registries, image: str, client: str) -> str:
     return answer.body.decode()
 
 
+CLIENTS = [
+    pytest.param("docker", marks=pytest.mark.real("docker", "dockerd")),
+    pytest.param("podman", marks=pytest.mark.real("podman")),
+]
+
+
 @pytest.mark.parametrize("case", IMAGES)
-@pytest.mark.parametrize(
-    "client",
-    [
-        pytest.param("docker", marks=pytest.mark.real("docker", "dockerd")),
-        pytest.param("podman", marks=pytest.mark.real("podman")),
-    ],
-)
+@pytest.mark.parametrize("client", CLIENTS)
 def test_pull_tag_and_rmi(sandbox: Sandbox, client: str, case: str) -> None:
     """UX-03: the three lines, run as they stand; then once more with the registries stopped."""
     require_root(client)
@@ -67,6 +67,24 @@ def test_pull_tag_and_rmi(sandbox: Sandbox, client: str, case: str) -> None:
         finally:
             if daemon is not None:
                 daemon.stop()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_why_an_image_cannot_be_had_is_shown(sandbox: Sandbox, client: str) -> None:
+    """PX-01: it is not only said that there was an error, which is all that a status says."""
+    require_root(client)
+    registries = Registries(sandbox.folder / "mirror")  # its context would allow no 5xx
+    daemon = None
+    try:
+        registries.stop()
+        pull = printed_lines(registries, f"{QUAY}/{NAME}:{TAG}", client).splitlines()[0]
+        daemon = started_daemon(sandbox) if client == "docker" else None
+        told = sandbox.fails("sh", "-euc", pull)
+    finally:
+        if daemon is not None:
+            daemon.stop()
+        registries.mirror.kill()
+    assert f"Bad Gateway: {registries.registries[QUAY].host} cannot be reached" in told
 
 
 def layers(sandbox: Sandbox, client: str, image: str) -> Layers:
