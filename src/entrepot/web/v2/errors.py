@@ -63,9 +63,13 @@ _CODES: Final = {
 }
 
 
-def render(error: errors.RegistryError, headers: list[Header] | None = None) -> Response:
-    """Return the response that tells a client of an error."""
-    response = _response(STATUS[type(error)], error.code, error.message, error.detail)
+def render(
+    error: errors.RegistryError, headers: list[Header] | None = None, *, status: int | None = None
+) -> Response:
+    """Return the response that tells a client of an error, with the `status` that it has by
+    itself unless told otherwise."""
+    status = STATUS[type(error)] if status is None else status
+    response = _response(status, error.code, error.message, error.detail)
     response.headers += headers or []
     if isinstance(error, errors.RangeInvalid):
         response.headers.append(("Content-Range", render_unsatisfied_range(error.size)))

@@ -8,6 +8,7 @@ here and never by the upstream: a browser must take nothing of it for a page of 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from entrepot.oci import media_types
@@ -63,9 +64,8 @@ async def answer(
         # It is our login that the upstream does not accept, not the client's.
         raise Denied(error.message, detail=error.detail) from None
     except _NONSENSE as error:
-        response = errors.render(error)
-        response.status = 502  # the fault is the upstream's, not the request's
-        return response
+        # The fault is the upstream's, not the request's.
+        return errors.render(error, status=HTTPStatus.BAD_GATEWAY)
 
 
 async def get_manifest(

@@ -4,7 +4,14 @@ from http import HTTPStatus
 
 import pytest
 
-from entrepot.oci.errors import ConnectionLost, Denied, RegistryError, StoreFull, Unavailable
+from entrepot.oci.errors import (
+    ConnectionLost,
+    Denied,
+    DigestInvalid,
+    RegistryError,
+    StoreFull,
+    Unavailable,
+)
 from entrepot.web.v2.errors import refuse, render
 
 
@@ -19,6 +26,12 @@ from entrepot.web.v2.errors import refuse, render
 def test_an_error_of_ours_stands_in_the_status_line(error: RegistryError, phrase: str) -> None:
     """podman, Docker and containerd show nothing else of it."""
     assert render(error).reason == f"{phrase}: quay.io hung up"
+
+
+def test_what_is_told_of_another_has_that_status_and_says_why() -> None:
+    """A wrong digest is the client's fault, unless an upstream sent it."""
+    response = render(DigestInvalid("quay.io sent nonsense"), status=502)
+    assert (response.status, response.reason) == (502, "Bad Gateway: quay.io sent nonsense")
 
 
 def test_what_clients_read_the_body_of_has_the_usual_phrase() -> None:
