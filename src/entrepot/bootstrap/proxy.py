@@ -51,8 +51,6 @@ _LOOK: Final = 1.0
 _UPKEEP: Final = 60.0
 """Seconds between two rounds of upkeep."""
 
-_SCRUBBED_AT_ONCE: Final = 20
-
 
 class OpenedProxy:
     """The proxy of one process. Make one by `opened_proxy`."""
@@ -228,7 +226,6 @@ class OpenedProxy:
             await asyncio.sleep(settings.warm_interval)
 
     async def _tend(self, upkeep: CacheUpkeep) -> None:
-        now = self._clock.now()
         await upkeep.compare()
         await upkeep.set_back()
         await upkeep.expire()
@@ -237,7 +234,7 @@ class OpenedProxy:
         await upkeep.drop_unlinked()
         interval = self._settings.cache.scrub_interval
         if interval:
-            await upkeep.scrub(now - interval, _SCRUBBED_AT_ONCE)
+            await upkeep.scrub(interval, _UPKEEP)
 
     # Putting it together.
 

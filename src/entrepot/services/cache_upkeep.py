@@ -4,6 +4,7 @@ Any number of processes may do it at once; every step is harmless when repeated.
 """
 
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,9 @@ _NAMES_KEPT: Final = 30 * 86400.0
 
 _UNSYNCED: Final = 3600.0
 """Seconds, and far more than any system takes, within which written bytes get to the disk."""
+
+
+_SCRUBBED_AT_LEAST: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,16 @@ class CacheUpkeep:
         await self.cache.index.machine_checked()
         return mended
 
-    async def scrub(self, before: float, limit: int) -> int:
-        """Compare content that was last verified before a time with its digest, the longest ago
-        first; what is wrong is dropped, and fetched again when somebody asks for it. Return how
-        many were wrong. Raise Unavailable, after all the others, if one could not be read."""
+    async def scrub(self, interval: float, pause: float) -> int:
+        """Compare content that was last verified more than `interval` seconds ago with its digest,
+        the longest ago first: a share that keeps up if it is done every `pause` seconds. What is
+        wrong is dropped, and fetched again when somebody asks for it. Return how many were wrong.
+        Raise Unavailable, after all the others, if one could not be read."""
+        upkeep, before = self.cache.index.upkeep, self.cache.clock.now() - interval
+        items = sum(one.items for one in (await upkeep.usage()).values())
+        limit = max(_SCRUBBED_AT_LEAST, math.ceil(2 * items * pause / interval))
         corrupt, unread = 0, None
-        for known in await self.cache.index.upkeep.oldest_verified(limit, before):
+        for known in await upkeep.oldest_verified(limit, before):
             try:
                 corrupt += not await self.cache.verify(known)
             except Unavailable as error:

@@ -367,6 +367,26 @@ async def test_one_that_cannot_be_read_hinders_no_scrub(machine: Machine, cache:
     machine.flip(OTHER)
     machine.clock.time += 60
     with pytest.raises(Unavailable, match="symbolic links"):
-        await CacheUpkeep(cache).scrub(machine.clock.now(), 10)
+        await CacheUpkeep(cache).scrub(50, 1)
     assert await state(cache, OTHER) is None
     assert await state(cache) == "stored"
+
+
+@pytest.mark.parametrize(
+    ("pause", "done"),
+    [
+        pytest.param(1.0, 20, id="at least"),
+        pytest.param(60.0, 24, id="so that all are done in time"),
+        pytest.param(1000.0, 30, id="all"),
+    ],
+)
+async def test_a_scrub_keeps_up_with_a_large_cache(
+    machine: Machine, cache: Cache, pause: float, done: int
+) -> None:
+    """CA-08: each of 30 contents within 150 seconds, however often that is looked after."""
+    for number in range(30):
+        await fill(cache, b"%d" % number)
+    machine.clock.time += 151
+    await CacheUpkeep(cache).scrub(150, pause)
+    due = await cache.index.upkeep.oldest_verified(100, machine.clock.now())
+    assert len(due) == 30 - done
