@@ -27,7 +27,7 @@ from bench.harness.exchange import MeasurementFailed
 from bench.harness.memory import Gauge, cpu_seconds
 from bench.harness.proxy_measures import CLIENTS, DIRECT, HOSTED
 from bench.harness.pulled_image import PulledImage
-from bench.harness.pulls import FirstBytes, Pull
+from bench.harness.pulls import FirstBytes, Pull, PullsInTurn
 from bench.harness.results import Measure, Results
 from bench.harness.servers import Address, NotHere, Program, Server, ServerFailed
 from bench.harness.shaped_relay import Count, ShapedRelay
@@ -40,8 +40,8 @@ LAYERS, LAYER_SIZE = 10, 8 << 20
 WARM_UP_LAYERS: Final = 3
 FIRST_COUNT: Final = 15
 FIRST_SIZES: Final = {measures.FIRST_LARGE: 1 << 20, measures.FIRST_SMALL: 2 << 10}
-WARM_TIMES, WARM_TIMES_OF_MANY, WARM_TURNS = 4, 1, 5
-"""How often each client pulls what is warm, and in how many turns a round does that."""
+WARM_TURNS, WARM_TURNS_OF_MANY = 20, 5
+"""In how many turns a round pulls what is warm, by one client and by many."""
 PEER_ROUNDS: Final = 2
 """In how many rounds other caches have many cold clients: it may take them most of a minute."""
 
@@ -177,17 +177,22 @@ class Bench:
     def _pull_again(
         self, order: Sequence[tuple[Place, PulledImage, tuple[Measure, Measure]]]
     ) -> None:
-        for count, times in ((1, WARM_TIMES), (CLIENTS, WARM_TIMES_OF_MANY)):
-            taken: dict[int, list[float]] = defaultdict(list)
-            turn = [*enumerate(order)]
-            # These are short, so they share the machine's moods by taking turns.
-            for _ in range(WARM_TURNS):
-                for number, (place, image, _) in turn:
-                    work = [Pull(*_of(place, image), times) for _ in range(count)]
-                    taken[number].append(self._pulled(work, place))
-                turn.reverse()
-            for number, (place, _, pair) in enumerate(order):
-                self._add(pair[count > 1], place, median(taken[number]))
+        # These are short, so they share the machine's moods by taking turns.
+        alone = PullsInTurn()
+        for place, image, _ in order:
+            alone.add(*_of(place, image))
+        for (place, _, (one, _)), rate in zip(order, alone.rates(WARM_TURNS), strict=True):
+            self._add(one, place, rate / MB)
+        alone.close()
+        taken: dict[int, list[float]] = defaultdict(list)
+        turn = [*enumerate(order)]
+        for _ in range(WARM_TURNS_OF_MANY):
+            for number, (place, image, _) in turn:
+                work = [Pull(*_of(place, image)) for _ in range(CLIENTS)]
+                taken[number].append(self._pulled(work, place))
+            turn.reverse()
+        for number, (place, _, (_, many)) in enumerate(order):
+            self._add(many, place, median(taken[number]))
 
     def _pulled(self, work: Sequence[Pull], place: Place | None = None) -> float:
         watch = self._watch(place) if place else _nothing

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
+from statistics import median
 from typing import Final
 
 from bench.harness.content import MANIFEST_TYPE, digest_of
@@ -19,30 +20,65 @@ _BLOCK: Final = 1024 * 1024
 
 
 class Pull:
-    """Pulls an image `times` times: its manifest by tag, then its blobs, three at a time.
+    """Pulls an image: its manifest by tag, then its blobs, three at a time.
 
     `prefix` stands before the image's repository. The connections are made and used once before
     the time begins.
     """
 
-    def __init__(self, address: Address, prefix: str, image: PulledImage, times: int = 1) -> None:
-        self._address, self._times, self._size = address, times, image.size
+    def __init__(self, address: Address, prefix: str, image: PulledImage) -> None:
+        self._address, self._size = address, image.size
         self._manifest = f"/v2/{prefix}{image.repository}/manifests/{TAG}", len(image.manifest)
         blobs = f"/v2/{prefix}{image.repository}/blobs/"
         self._blobs = [(blobs + digest, size) for digest, size in image.blobs]
 
     def connect(self) -> None:
-        self._connections = [Connection(self._address) for _ in range(AT_ONCE)]
-        for connection in self._connections:
-            connection.ask("GET", "/v2/")
+        self._connections = connected(self._address)
+
+    def over(self, connections: list[Connection]) -> "Pull":
+        """Have it use connections that are there already."""
+        self._connections = connections
+        return self
 
     def run(self) -> int:
         with ThreadPoolExecutor(AT_ONCE) as threads:
-            for _ in range(self._times):
-                _get(self._connections[0], *self._manifest, MANIFEST_TYPE)
-                left = deque(self._blobs)
-                list(threads.map(_drain, self._connections, [left] * AT_ONCE))
-        return self._size * self._times
+            _get(self._connections[0], *self._manifest, MANIFEST_TYPE)
+            left = deque(self._blobs)
+            list(threads.map(_drain, self._connections, [left] * AT_ONCE))
+        return self._size
+
+
+class PullsInTurn:
+    """Pulls several images, one after the other and all again, over the same connections to each
+    server: a mood of the machine, and which of its workers they have come to, is the same for
+    all."""
+
+    def __init__(self) -> None:
+        self._pulls: list[Pull] = []
+        self._connections: dict[Address, list[Connection]] = {}
+
+    def add(self, address: Address, prefix: str, image: PulledImage) -> None:
+        """Have an image pulled in its turn."""
+        if address not in self._connections:
+            self._connections[address] = connected(address)
+        self._pulls.append(Pull(address, prefix, image).over(self._connections[address]))
+
+    def rates(self, times: int) -> list[float]:
+        """Return the median bytes per second of each."""
+        taken: list[list[float]] = [[] for _ in self._pulls]
+        for number in range(times):
+            turn = [*zip(self._pulls, taken, strict=True)]
+            for pull, rates in turn[::-1] if number % 2 else turn:
+                begun = time.monotonic()
+                size = pull.run()
+                rates.append(size / (time.monotonic() - begun))
+        return [median(rates) for rates in taken]
+
+    def close(self) -> None:
+        """Close the connections."""
+        for connections in self._connections.values():
+            for connection in connections:
+                connection.close()
 
 
 class FirstBytes:
@@ -63,6 +99,14 @@ class FirstBytes:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def connected(address: Address) -> list[Connection]:
+    """Return as many connections as a pull takes, each used once."""
+    connections = [Connection(address) for _ in range(AT_ONCE)]
+    for connection in connections:
+        connection.ask("GET", "/v2/")
+    return connections
 
 
 def _drain(connection: Connection, left: "deque[tuple[str, int]]") -> None:
