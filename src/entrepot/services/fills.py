@@ -153,7 +153,23 @@ class Fills:
     ) -> tuple[SpoolWriter, PooledBlob] | None:
         """Get the right to write and an answer that gives the bytes; the `stack` holds the
         answer. Return None if the blob has just been stored. Whoever has come this far has the
-        turn of this digest."""
+        turn of this digest.
+
+        That this repository holds it is noted before anybody else may follow, who would have to
+        ask the upstream whether it does."""
+        begun = await self._begun(stack, asked)
+        if begun is not None:
+            writer, _ = begun
+            try:
+                await self._link(asked, writer.spool.size)
+            except BaseException as error:
+                await self._give_up(writer, asked, error)
+                raise
+        return begun
+
+    async def _begun(
+        self, stack: contextlib.AsyncExitStack, asked: _Asked
+    ) -> tuple[SpoolWriter, PooledBlob] | None:
         left = await asked.place.cache.index.contents.find(asked.digest)
         foreign = left is not None and not await asked.place.has_delivered(left)
         # The rest of what another upstream has begun is no proof that this one has it all.
@@ -287,8 +303,6 @@ class Fills:
             fill.ending = True
             await self._give_up(writer, asked, error)
             raise
-        # Only now is the size known to be true.
-        await self._link(asked, size)
         self._liars.pop(asked.digest, None)
         place.cache.use.fetched(place.upstream.name, "blob", size)
 

@@ -52,8 +52,6 @@ class MirroredBlobs:
         if linked is None:
             await place.refuse_absent(source, str(digest), blob=True)
         found = await place.cache.find(digest)
-        if found is not None and linked is None:
-            linked = await self._just_linked(place, source, digest)
         if found is not None:
             hit = linked is not None and await place.has_delivered(found)
             if not hit:
@@ -101,17 +99,6 @@ class MirroredBlobs:
             except RegistryError:
                 if not foreign:  # what another repository lacks may be in this one
                     raise
-
-    async def _just_linked(
-        self, place: MirrorPlace, source: Mirrored, digest: Digest
-    ) -> int | None:
-        """Return the size of stored content that this repository is shown to hold at this moment:
-        a fill stores it, and then notes whose it is."""
-        fill = self._fills.running(place, digest)
-        if fill is None:
-            return None
-        await fill.ended.wait()
-        return await place.cache.index.names.blob(source.repository, digest)
 
     async def head(self, place: MirrorPlace, source: Mirrored, digest: Digest) -> MirroredBlob:
         """Return a blob's size truthfully, downloading nothing."""
