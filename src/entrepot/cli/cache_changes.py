@@ -146,7 +146,7 @@ def print_verification(done: "Verification") -> None:
         if digest not in done.corrupt:
             print(f"{digest}: not compared ({error.message})")
     if not done.corrupt:
-        print("all of them are right")
+        print("the others are right" if done.failed else "all of them are right")
 
 
 def verification_row(done: "Verification") -> Row:

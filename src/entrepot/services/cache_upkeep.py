@@ -29,6 +29,9 @@ _UNSYNCED: Final = 3600.0
 
 _SCRUBBED_AT_LEAST: Final = 20
 
+_UNREAD_AT_MOST: Final = 1000
+"""How many contents that cannot be read are passed over for others."""
+
 
 @dataclass(frozen=True, slots=True)
 class CacheUpkeep:
@@ -80,16 +83,20 @@ class CacheUpkeep:
 
     async def scrub(self, interval: float, pause: float) -> int:
         """Compare content that was last verified more than `interval` seconds ago with its digest,
-        the longest ago first: a share that keeps up if it is done every `pause` seconds. What is
-        wrong is dropped, and fetched again when somebody asks for it. Return how many were wrong.
-        Raise Unavailable, after all the others, if one could not be read."""
-        upkeep, before = self.cache.index.upkeep, self.cache.clock.now() - interval
+        the longest ago first: a share that keeps up if it is done every `pause` seconds, and takes
+        no longer than that. What is wrong is dropped, and fetched again when somebody asks for it.
+        Return how many were wrong. Raise Unavailable, after all the others, if one could not be
+        read."""
+        upkeep, began = self.cache.index.upkeep, self.cache.clock.now()
         items = sum(one.items for one in (await upkeep.usage()).values())
-        limit = max(_SCRUBBED_AT_LEAST, math.ceil(2 * items * pause / interval))
+        left = max(_SCRUBBED_AT_LEAST, math.ceil(2 * items * pause / interval))
         corrupt, unread = 0, None
-        for known in await upkeep.oldest_verified(limit, before):
+        for known in await upkeep.oldest_verified(left + _UNREAD_AT_MOST, began - interval):
+            if left == 0 or self.cache.clock.now() - began > pause:
+                break
             try:
                 corrupt += not await self.cache.verify(known)
+                left -= 1
             except Unavailable as error:
                 unread = error
         if unread is not None:

@@ -303,6 +303,8 @@ class Fills:
             fill.ending = True
             await self._give_up(writer, asked, error)
             raise
+        if await place.cache.index.names.blob(asked.source.repository, asked.digest) != size:
+            await self._link(asked, size)  # it was purged meanwhile, or never true
         self._liars.pop(asked.digest, None)
         place.cache.use.fetched(place.upstream.name, "blob", size)
 
@@ -352,7 +354,7 @@ class Fills:
         await asked.place.cache.index.catalog.purge(asked.source.repository, asked.digest)
 
     async def _link(self, asked: _Asked, size: int) -> None:
-        with contextlib.suppress(StoreFull):  # then it is proved again the next time
+        with contextlib.suppress(Unavailable):  # then it is proved again the next time
             await asked.place.cache.index.names.link(
                 asked.source.repository,
                 blobs=[(asked.digest, size)],

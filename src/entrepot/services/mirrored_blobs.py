@@ -76,10 +76,10 @@ class MirroredBlobs:
         """Begin to fetch a blob, or join what has begun, perhaps for another repository: then the
         upstream has to say that this one holds it, too. What another upstream feeds is not joined
         at all. Return what to follow, None if it is stored by now."""
-        size = linked
-        if size is None:
-            expected = await place.cache.index.names.expected(source.repository, digest)
-            size = None if expected is None else expected.size
+        # What a link says may be what an upstream has told and never sent; a manifest that is right
+        # comes later than one that was wrong.
+        expected = await place.cache.index.names.expected(source.repository, digest)
+        size = None if expected is None else expected.size
         while True:
             fill = self._fills.start(place, source, digest, size)
             if fill.ending:

@@ -358,18 +358,20 @@ async def test_a_clock_that_went_back_keeps_nothing(machine: Machine, cache: Cac
     assert known.verified_at == machine.clock.now()
 
 
-async def test_one_that_cannot_be_read_hinders_no_scrub(machine: Machine, cache: Cache) -> None:
+async def test_what_cannot_be_read_hinders_no_scrub(machine: Machine, cache: Cache) -> None:
     """CA-08: what is wrong behind it is found all the same, and it stays where it is."""
-    await fill(cache)
+    unread = [b"unread %d" % number for number in range(30)]
+    for one in unread:
+        await fill(cache, one)
+        machine.lock_up(Digest.of(one))
     machine.clock.time += 1
     await fill(cache, LAYER)
-    machine.lock_up(DIGEST)
     machine.flip(OTHER)
     machine.clock.time += 60
     with pytest.raises(Unavailable, match="symbolic links"):
         await CacheUpkeep(cache).scrub(50, 1)
     assert await state(cache, OTHER) is None
-    assert await state(cache) == "stored"
+    assert {await state(cache, Digest.of(one)) for one in unread} == {"stored"}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from entrepot.bootstrap.caches import open_cache
 from entrepot.config.proxy import CacheSettings
+from entrepot.oci.descriptor import Descriptor
 from entrepot.oci.digest import Digest
 from entrepot.oci.errors import DigestInvalid, RegistryError, StoreFull, Unavailable
 from entrepot.oci.reference import RepositoryName
@@ -22,6 +23,7 @@ from entrepot.rules.sources import Mirrored
 from entrepot.services.cache import Cache, Charge
 from entrepot.services.fills import Fill, Fills
 from entrepot.services.mirror_place import MirrorPlace, MirrorRules
+from entrepot.services.mirrored_blobs import MirroredBlobs
 from entrepot.services.upstream import Upstream
 from tests.unit.services.conftest import SetClock
 
@@ -63,6 +65,38 @@ class OneBlob:
         yield Arriving(self.content, len(CONTENT))
 
 
+class Untold(OneBlob):
+    """One that does not say how large it is."""
+
+    @asynccontextmanager
+    async def blob(self, *_: object, avoid: object = ()) -> AsyncIterator[Arriving]:
+        yield Arriving(self.content, None)
+
+
+class Purging(OneBlob):
+    """One whose repository is purged before its bytes come."""
+
+    def __init__(self, cache: Cache) -> None:
+        super().__init__()
+        self._cache = cache
+
+    @asynccontextmanager
+    async def blob(self, *_: object, avoid: object = ()) -> AsyncIterator[Arriving]:
+        async with super().blob() as arriving:
+            yield PurgedFirst(arriving, self._cache)
+
+
+class PurgedFirst(Arriving):
+    def __init__(self, arriving: Arriving, cache: Cache) -> None:
+        super().__init__(CONTENT, arriving.size)
+        self._cache = cache
+
+    async def pour(self, sink: Sink) -> None:
+        assert await self._cache.index.names.blob(SOURCE.repository, DIGEST) is not None
+        await self._cache.index.catalog.purge(SOURCE.repository)
+        await super().pour(sink)
+
+
 @pytest.fixture
 async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
     async with AsyncExitStack() as stack:
@@ -74,7 +108,7 @@ async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
 async def ended(cache: Cache, upstream: OneBlob, size: int | None = len(CONTENT)) -> Fill:
     """Fill, and return the fill once it has ended."""
     place = MirrorPlace(cast("Upstream", upstream), cache, MirrorRules())
-    fill = Fills(lambda: 0.5).start(place, SOURCE, DIGEST, size)
+    fill = Fills(lambda: 0.0).start(place, SOURCE, DIGEST, size)
     async with asyncio.timeout(10):
         await fill.ended.wait()
     return fill
@@ -148,3 +182,27 @@ async def test_what_cannot_be_read_now_is_not_dropped(
         with pytest.raises(Unavailable, match="cannot be read"):
             await cache.verify(found)
     assert await cache.find(DIGEST) is not None
+
+
+async def test_a_size_that_was_never_true_is_believed_no_longer_than_its_manifest(
+    cache: Cache,
+) -> None:
+    """The link of a fill that failed does not outweigh a manifest that is right."""
+    upstream, names = Untold(), cache.index.names
+    place = MirrorPlace(cast("Upstream", upstream), cache, MirrorRules())
+    assert isinstance((await ended(cache, upstream, len(CONTENT) + 10)).error, Unavailable)
+    assert await names.blob(SOURCE.repository, DIGEST) == len(CONTENT) + 10
+    right = Descriptor("application/octet-stream", DIGEST, len(CONTENT))
+    await names.expect(SOURCE.repository, [right], at=cache.clock.now())
+    blobs = MirroredBlobs(Fills(lambda: 0.0))
+    await blobs.ensure(place, SOURCE, DIGEST)
+    found = await cache.find(DIGEST)
+    assert found is not None
+    assert found.size == len(CONTENT)
+    assert (await blobs.get(place, SOURCE, DIGEST)).size == len(CONTENT)
+    assert await names.blob(SOURCE.repository, DIGEST) == len(CONTENT)
+
+
+async def test_what_was_purged_while_it_came_is_linked_in_the_end(cache: Cache) -> None:
+    assert (await ended(cache, Purging(cache))).error is None
+    assert await cache.index.names.blob(SOURCE.repository, DIGEST) == len(CONTENT)
