@@ -291,7 +291,7 @@ async def test_sizes_are_exact_whenever_processes_are_killed(
     blobs = tmp_path / "blobs"
     blobs.mkdir()
     (tmp_path / "locks").mkdir()
-    acknowledged = 0
+    acknowledged = kept = 0
     for turn in range(rounds):
         acknowledged += await kill_while_pulling(tmp_path, 2 * turn, operations)
         verify_file(path)
@@ -302,10 +302,13 @@ async def test_sizes_are_exact_whenever_processes_are_killed(
         await recover(index, blobs)
         await verify_sums(index)
         contents = await index.upkeep.contents(limit=1_000)
-        assert {one.state for one in contents} == {"stored"}
+        # None, if all of them were filling at that moment.
+        assert {one.state for one in contents} <= {"stored"}
+        kept += len(contents)
         on_disk = {file.name: file.stat().st_size for file in blobs.iterdir()}
         assert {one.digest.hex: one.size for one in contents} == on_disk
         await index.close()
+    assert kept
     index = await SqliteCacheIndex.open(path)
     contents = await index.upkeep.contents(limit=1_000)
     going = await index.contents.choose(OLDEST_FIRST, None, LIMIT, LIMIT, at=time.time())
