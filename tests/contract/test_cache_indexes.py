@@ -308,7 +308,7 @@ async def test_sizes_are_exact_whenever_processes_are_killed(
         on_disk = {file.name: file.stat().st_size for file in blobs.iterdir()}
         assert {one.digest.hex: one.size for one in contents} == on_disk
         await index.close()
-    assert kept
+    assert kept or rounds == 1
     index = await SqliteCacheIndex.open(path)
     contents = await index.upkeep.contents(limit=1_000)
     going = await index.contents.choose(OLDEST_FIRST, None, LIMIT, LIMIT, at=time.time())
