@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -135,6 +136,18 @@ class RunningServer:
         """Return a client with a connection of its own."""
         host, _, port = self.host.partition(":")
         return Client(host, int(port), timeout=timeout)
+
+    @property
+    def listens(self) -> bool:
+        """Whether a new connection is taken, or at least left waiting, and not refused."""
+        host, _, port = self.host.partition(":")
+        try:
+            socket.create_connection((host, int(port)), 1).close()
+        except ConnectionRefusedError:
+            return False
+        except OSError:  # at this moment it stops, or is too busy
+            return True
+        return True
 
     def log(self) -> str:
         """Return all that the server has written so far, over restarts too."""

@@ -286,7 +286,7 @@ def test_what_runs_at_a_sigterm_is_finished(
             first.close()
             wait_until(lambda: spooled(mirror) == 5 * MIB)
             mirror.process.send_signal(SIGTERM)
-            wait_until(lambda: not listens(mirror))
+            wait_until(lambda: not mirror.listens)
             stall.release()
             assert_whole(follower.read(SIZE), blob)
     assert mirror.process.wait(20) == 0
@@ -314,13 +314,3 @@ def test_what_does_not_end_in_time_is_cut_and_kept(
     assert_whole(mirror.blob(NAME, blob.digest).body, blob)
     assert ranges(registry)[-1] == f"bytes={came}-"
     cache_of(mirror).check()
-
-
-def listens(mirror: RunningMirror) -> bool:
-    try:
-        Wire.to(mirror, timeout=1).close()
-    except ConnectionRefusedError:
-        return False
-    except OSError:
-        return True
-    return True
