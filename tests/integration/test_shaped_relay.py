@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
@@ -104,13 +104,13 @@ def test_requests_bytes_and_connections_are_counted_by_line(relay: ShapedRelay) 
 
 
 def test_a_line_that_is_cut_breaks_off_and_stays_dead(relay: ShapedRelay) -> None:
-    connection, other = Connection(relay.addresses[0]), Connection(relay.addresses[1])
-    seconds(connection, 1)
-    relay.cut(0)
-    fresh = Connection(relay.addresses[0])
-    for one in (connection, fresh):
+    cut, whole = relay.addresses[0], relay.addresses[1]
+    with closing(Connection(cut)) as connection, closing(Connection(whole)) as other:
+        seconds(connection, 1)
+        relay.cut(0)
         with pytest.raises((OSError, MeasurementFailed)):
-            seconds(one, 1)
-    seconds(other, 1)
-    for one in (connection, fresh, other):
-        one.close()
+            seconds(connection, 1)
+        # It may end before anything is asked.
+        with pytest.raises((OSError, MeasurementFailed)), closing(Connection(cut)) as fresh:
+            seconds(fresh, 1)
+        seconds(other, 1)
