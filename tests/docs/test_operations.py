@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 
 from entrepot.config import Settings, load
 from entrepot.config.model import SETTINGS
+from entrepot.testing.free_ports import free_port
 from entrepot.testing.postgresql import PostgresqlMissing, postgresql_server
 from entrepot.web.metrics import HANDLERS
 from tests.docs.documents import blocks
@@ -33,8 +33,7 @@ def scripts() -> list[tuple[str, str]]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="module")

@@ -161,7 +161,7 @@ class Fills:
         if begun is not None:
             writer, _ = begun
             try:
-                await self._link(asked, writer.spool.size)
+                await asked.place.link(asked.source, asked.digest, writer.spool.size)
             except BaseException as error:
                 await self._give_up(writer, asked, error)
                 raise
@@ -304,7 +304,7 @@ class Fills:
             await self._give_up(writer, asked, error)
             raise
         if await place.cache.index.names.blob(asked.source.repository, asked.digest) != size:
-            await self._link(asked, size)  # it was purged meanwhile, or never true
+            await place.link(asked.source, asked.digest, size)  # it was purged, or never true
         self._liars.pop(asked.digest, None)
         place.cache.use.fetched(place.upstream.name, "blob", size)
 
@@ -352,14 +352,6 @@ class Fills:
         if len(self._liars) > _MOST_DISTRUSTED:
             self._liars.popitem(last=False)
         await asked.place.cache.index.catalog.purge(asked.source.repository, asked.digest)
-
-    async def _link(self, asked: _Asked, size: int) -> None:
-        with contextlib.suppress(Unavailable):  # then it is proved again the next time
-            await asked.place.cache.index.names.link(
-                asked.source.repository,
-                blobs=[(asked.digest, size)],
-                at=asked.place.cache.clock.now(),
-            )
 
     async def _give_up(self, writer: SpoolWriter, asked: _Asked, error: BaseException) -> None:
         """Leave what has come for the next one, or give the room back if there is nothing, or if
